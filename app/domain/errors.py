@@ -1,0 +1,95 @@
+"""Every error the product raises on purpose, named by the reader's next move.
+
+HypersegError
+├── InputError            the input is wrong: mend the file, the flag or the record        (exit 1)
+│   ├── DefinitionError   a segment definition is wrong: mend it where it points
+│   └── Refused           one record does not fit: it goes to the dead letters, never stops a stream
+├── UsageError            the command or a setting is wrong: call again, corrected          (exit 2)
+└── Unreachable           something outside is not there: start it, or mend its address     (exit 3)
+
+Messages read: what · where · found · what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HypersegError(Exception):
+    """Base of all errors raised on purpose; `exit_code` is what a command ends with."""
+
+    exit_code = 1
+
+
+class InputError(HypersegError):
+    """The input or the definitions are wrong."""
+
+    exit_code = 1
+
+
+class UsageError(HypersegError):
+    """The command line or a setting is wrong."""
+
+    exit_code = 2
+
+
+class Unreachable(HypersegError):
+    """Something this process needs (a broker, a file system, Java) cannot be reached."""
+
+    exit_code = 3
+
+
+class DefinitionError(InputError):
+    """One definition cannot be used.
+
+    `file`, `line` and `column` (both from 1) say where; `found` and `expected` what; `hint` the nearest valid name.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str = "",
+        line: int = 0,
+        column: int = 0,
+        found: str = "",
+        expected: str = "",
+        hint: str = "",
+        segment: str = "",
+    ) -> None:
+        self.message = message
+        self.file = file
+        self.line = line
+        self.column = column
+        self.found = found
+        self.expected = expected
+        self.hint = hint
+        self.segment = segment
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        where = f"{self.file or 'definition'}:{self.line}:{self.column}"
+        parts = [f"{where}: {self.message}"]
+        if self.found:
+            parts.append(f"found {self.found}")
+        if self.expected:
+            parts.append(f"expected {self.expected}")
+        if self.hint:
+            parts.append(f"did you mean {self.hint}?")
+        return "; ".join(parts)
+
+
+class Refused(InputError):
+    """One record does not fit; `reason` is the dead letter's machine-readable reason, `detail` its sentence."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}")
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The valid name closest to `name`, quoted for a message, or '' when none is close."""
+    found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return f'"{found[0]}"' if found else ""
