@@ -1,0 +1,166 @@
+"""What the web layer needs from a worker, as protocols the worker implements. Nothing here knows Faust, Kafka or RocksDB.
+
+All instants are integer epoch milliseconds. A *member key* is a segment's name, or `name + "\\x1f" + JSON of the value`
+for a `for_each` segment (see the engine). A *user* is always the user id as it is in the events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, Protocol, TypedDict
+
+from prometheus_client import CollectorRegistry
+
+if TYPE_CHECKING:
+    from app.web.feed import ChangeFeed
+
+MEMBER_SEPARATOR = "\x1f"
+
+
+class MemberRow(NamedTuple):
+    """One row of the member index. Rows sort by (`member_key`, `user`), both compared as UTF-8 bytes."""
+
+    member_key: str
+    user: str
+    since: int
+
+
+class MemberPosition(NamedTuple):
+    """Where a page of members ended: the next page begins after this pair, exclusive."""
+
+    member_key: str
+    user: str
+
+
+class SignalInfo(TypedDict):
+    """One signal a definition needs: its expression and what it costs a user (bytes, an estimate)."""
+
+    expr: str
+    bytes: NotRequired[int]
+
+
+class SegmentInfo(TypedDict):
+    """One live definition. Durations are as written in the definition (`"24h"`), null where not given."""
+
+    name: str
+    title: str
+    description: str
+    when: str
+    exit_when: str | None
+    min_dwell: NotRequired[str | None]
+    cooldown: NotRequired[str | None]
+    for_each: NotRequired[str | None]
+    max_per_user: NotRequired[int | None]
+    group: str | None
+    version: int
+    digest: str
+    tags: list[str]
+    owner: NotRequired[str | None]
+    signals: list[SignalInfo]
+
+
+class PartitionStatus(TypedDict):
+    """One partition this worker has: `lag` is records not yet read over all its input topics, `watermark` null before the first event."""
+
+    partition: int
+    state: str
+    watermark: int | None
+    lag: int
+    users: NotRequired[int | None]
+
+
+class WorkerStatus(TypedDict):
+    """This worker now. `state` of a partition: `recovering` · `running` · `stalled`. Rates and quantiles are over the last minute, null before any."""
+
+    worker: str
+    partitions: list[PartitionStatus]
+    watermark: int | None
+    lag: int
+    events_per_second: float
+    changes_per_second: float
+    commit_ms_p50: float | None
+    commit_ms_p99: float | None
+    plan_digest: str
+    guarantee: NotRequired[str]
+    broker: NotRequired[str]
+
+
+class LocalState(Protocol):
+    """The users of the partitions this worker has now.
+
+    The plain methods answer at once from memory and never touch a disk: they are called on the event loop for every page.
+    The async ones may read RocksDB and then do so in a thread. None of them changes anything. Each gives a consistent
+    picture of one user; between two calls a partition may have moved to another worker.
+    """
+
+    def owns(self, user: str) -> bool:
+        """Whether the user's partition is assigned to this worker and recovered (so that `describe` would be right)."""
+
+    async def describe(self, user: str) -> dict[str, Any] | None:
+        """`describe_user`'s JSON at this worker's present instant (its `clock` rule for the partition); None when there is no such user.
+
+        Called only for users that `owns` says are here; if the partition has left meanwhile it raises `NotOwned`.
+        """
+
+    async def explain(self, user: str, segment: str | None, at: int | None) -> dict[str, Any] | None:
+        """Why the user is in or not: `explain_segment`'s JSON for one segment, `{"segments": [...]}` of all when `segment` is None.
+
+        `at` None is now; an `at` before the user's clock cannot be answered from the state and raises `InputError` (HTTP 422).
+        None when there is no such user; `NotOwned` as in `describe`. An unknown segment never gets here.
+        """
+
+    def sizes(self) -> Mapping[str, int]:
+        """Members now by member key, over this worker's partitions only. Empty segments may be absent or 0. Kept incrementally."""
+
+    async def members(self, segment: str, after: MemberPosition | None, limit: int) -> list[MemberRow]:
+        """At most `limit` rows of the segment named `segment` (all its `for_each` values), over all partitions of this worker merged in
+        the order of `MemberRow`, beginning after `after` (exclusive; it need not exist). Fewer than `limit` means there are no more here.
+        """
+
+    def definitions(self) -> Sequence[SegmentInfo]:
+        """The definitions in force, in file order, groups' members carrying `group`."""
+
+    def unready(self) -> list[str]:
+        """Why this worker should get no traffic yet, one plain sentence each (`partition 3 is recovering: 12,400 records left`); empty = ready."""
+
+    def status(self) -> WorkerStatus:
+        """The numbers of the status page."""
+
+
+class NotOwned(Exception):
+    """The user's partition is not on this worker (any more): ask the cluster again."""
+
+
+class Cluster(Protocol):
+    """Which worker has whom. Addresses are base URLs without a trailing slash, `http://127.0.0.1:6066`. Both answer at once from memory."""
+
+    def owner(self, user: str) -> str | None:
+        """The base URL of the worker that has the user's partition; None = this worker. `LookupError` when nobody has it now (rebalance)."""
+
+    def peers(self) -> Sequence[str]:
+        """The base URLs of all other live workers, without this one."""
+
+
+class History(Protocol):
+    """The changes topic, read again from an older position (implemented by the tail, over Kafka)."""
+
+    def read(self, start: Mapping[int, int], end: Mapping[int, int]) -> AsyncIterator[tuple[int, int, bytes]]:
+        """(partition, offset, value) with start[p] ≤ offset < end[p] for each p in `start`, in order within a partition; then ends.
+
+        What is no longer retained is skipped. Raises `Unreachable` when the broker cannot be asked.
+        """
+
+
+@dataclass(slots=True)
+class WebDeps:
+    """Everything `build_app` is handed. `clock` is the wall clock in epoch milliseconds; `registry` is what `/metrics` shows."""
+
+    state: LocalState
+    cluster: Cluster
+    feed: ChangeFeed
+    clock: Callable[[], int]
+    version: str
+    title: str = "hyperseg"
+    bind: str = "127.0.0.1"
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
