@@ -4,7 +4,10 @@ from __future__ import annotations
 
 
 class ChangeFeed:
-    """Filled by the tail of the changes topic, read by the web. Construct one per worker: `ChangeFeed()`; call `close()` when the worker stops."""
+    """Filled by the tail of the changes topic, read by the web.
+
+    One per worker: `ChangeFeed()`; call `close()` when the worker stops.
+    """
 
     def close(self) -> None:
         """End every open stream, so that the server can stop."""

@@ -71,7 +71,7 @@ class PartitionStatus(TypedDict):
 
 
 class WorkerStatus(TypedDict):
-    """This worker now. `state` of a partition: `recovering` · `running` · `stalled`. Rates and quantiles are over the last minute, null before any."""
+    """This worker now. A partition's `state`: `recovering` · `running` · `stalled`. Rates and quantiles: the last minute's, null before any."""
 
     worker: str
     partitions: list[PartitionStatus]
@@ -100,14 +100,14 @@ class LocalState(Protocol):
     async def describe(self, user: str) -> dict[str, Any] | None:
         """`describe_user`'s JSON at this worker's present instant (its `clock` rule for the partition); None when there is no such user.
 
-        Called only for users that `owns` says are here; if the partition has left meanwhile it raises `NotOwned`.
+        Called only for users that `owns` says are here; if the partition has left meanwhile it raises `NotOwnedError`.
         """
 
     async def explain(self, user: str, segment: str | None, at: int | None) -> dict[str, Any] | None:
         """Why the user is in or not: `explain_segment`'s JSON for one segment, `{"segments": [...]}` of all when `segment` is None.
 
         `at` None is now; an `at` before the user's clock cannot be answered from the state and raises `InputError` (HTTP 422).
-        None when there is no such user; `NotOwned` as in `describe`. An unknown segment never gets here.
+        None when there is no such user; `NotOwnedError` as in `describe`. An unknown segment never gets here.
         """
 
     def sizes(self) -> Mapping[str, int]:
@@ -122,13 +122,13 @@ class LocalState(Protocol):
         """The definitions in force, in file order, groups' members carrying `group`."""
 
     def unready(self) -> list[str]:
-        """Why this worker should get no traffic yet, one plain sentence each (`partition 3 is recovering: 12,400 records left`); empty = ready."""
+        """Why this worker should get no traffic yet, one plain sentence each (`partition 3 is recovering: 400 records left`); empty = ready."""
 
     def status(self) -> WorkerStatus:
         """The numbers of the status page."""
 
 
-class NotOwned(Exception):
+class NotOwnedError(Exception):
     """The user's partition is not on this worker (any more): ask the cluster again."""
 
 
@@ -136,7 +136,7 @@ class Cluster(Protocol):
     """Which worker has whom. Addresses are base URLs without a trailing slash, `http://127.0.0.1:6066`. Both answer at once from memory."""
 
     def owner(self, user: str) -> str | None:
-        """The base URL of the worker that has the user's partition; None = this worker. `LookupError` when nobody has it now (rebalance)."""
+        """The base URL of the worker that has the user's partition; None = this worker. `LookupError`: nobody has it now (rebalance)."""
 
     def peers(self) -> Sequence[str]:
         """The base URLs of all other live workers, without this one."""
