@@ -1,5 +1,8 @@
 """What the web layer needs from a worker, as protocols the worker implements. Nothing here knows Faust, Kafka or RocksDB.
 
+The signatures use plain tuples, mappings and built-in errors, so that an implementation in a lower layer imports nothing from
+here; the named tuples and typed dictionaries say what is inside.
+
 All instants are integer epoch milliseconds. A *member key* is a segment's name, or `name + "\\x1f" + JSON of the value`
 for a `for_each` segment (see the engine). A *user* is always the user id as it is in the events.
 """
@@ -71,7 +74,7 @@ class PartitionStatus(TypedDict):
 
 
 class WorkerStatus(TypedDict):
-    """This worker now. A partition's `state`: `recovering` · `running` · `stalled`. Rates and quantiles: the last minute's, null before any."""
+    """This worker now. A partition's `state`: `recovering` · `running` · `stalled`. Rates and quantiles: of the last minute, or null."""
 
     worker: str
     partitions: list[PartitionStatus]
@@ -98,38 +101,36 @@ class LocalState(Protocol):
         """Whether the user's partition is assigned to this worker and recovered (so that `describe` would be right)."""
 
     async def describe(self, user: str) -> dict[str, Any] | None:
-        """`describe_user`'s JSON at this worker's present instant (its `clock` rule for the partition); None when there is no such user.
+        """`describe_user`'s JSON at this worker's present instant (its `clock` rule for the partition); None: no such user.
 
-        Called only for users that `owns` says are here; if the partition has left meanwhile it raises `NotOwnedError`.
+        Called only for users that `owns` says are here; if the partition has left meanwhile it raises `LookupError`.
         """
 
     async def explain(self, user: str, segment: str | None, at: int | None) -> dict[str, Any] | None:
         """Why the user is in or not: `explain_segment`'s JSON for one segment, `{"segments": [...]}` of all when `segment` is None.
 
         `at` None is now; an `at` before the user's clock cannot be answered from the state and raises `InputError` (HTTP 422).
-        None when there is no such user; `NotOwnedError` as in `describe`. An unknown segment never gets here.
+        None when there is no such user; `LookupError` as in `describe`. An unknown segment never gets here.
         """
 
     def sizes(self) -> Mapping[str, int]:
         """Members now by member key, over this worker's partitions only. Empty segments may be absent or 0. Kept incrementally."""
 
-    async def members(self, segment: str, after: MemberPosition | None, limit: int) -> list[MemberRow]:
-        """At most `limit` rows of the segment named `segment` (all its `for_each` values), over all partitions of this worker merged in
-        the order of `MemberRow`, beginning after `after` (exclusive; it need not exist). Fewer than `limit` means there are no more here.
+    async def members(self, segment: str, after: tuple[str, str] | None, limit: int) -> Sequence[tuple[str, str, int]]:
+        """At most `limit` rows (`MemberRow`) of the segment named `segment`, all its `for_each` values.
+
+        Over all partitions of this worker, merged in the order of `MemberRow`, beginning after `after` (a `MemberPosition`,
+        exclusive; it need not exist). Fewer than `limit` means that there are no more here.
         """
 
-    def definitions(self) -> Sequence[SegmentInfo]:
-        """The definitions in force, in file order, groups' members carrying `group`."""
+    def definitions(self) -> Sequence[Mapping[str, Any]]:
+        """The definitions (`SegmentInfo`) in force, in file order, groups' members carrying `group`."""
 
     def unready(self) -> list[str]:
-        """Why this worker should get no traffic yet, one plain sentence each (`partition 3 is recovering: 400 records left`); empty = ready."""
+        """Why this worker should get no traffic yet, a plain sentence each ("partition 3 is recovering: 4 records left"); empty = ready."""
 
-    def status(self) -> WorkerStatus:
-        """The numbers of the status page."""
-
-
-class NotOwnedError(Exception):
-    """The user's partition is not on this worker (any more): ask the cluster again."""
+    def status(self) -> Mapping[str, Any]:
+        """The numbers of the status page (`WorkerStatus`)."""
 
 
 class Cluster(Protocol):
