@@ -1,0 +1,1 @@
+"""The segment language: text → tree → types → plan. Pure."""

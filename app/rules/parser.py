@@ -1,0 +1,494 @@
+"""Text → tree: the grammar's parse, turned into `ast` nodes, with errors that point at the character.
+
+`parse(text)` is the only way in. What a name means depends on where it stands: inside `[...]` it is a field of the event, where a selector
+is expected it is a stream; everything else is checked by `types`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lark import Lark, Token, Tree
+from lark.exceptions import LarkError, UnexpectedCharacters, UnexpectedEOF, UnexpectedToken
+
+from app.domain import limits
+from app.domain.errors import DefinitionError, nearest
+from app.rules import ast
+from app.rules.ast import Node, Pos
+
+_UNITS_MS = {"ms": 1, "s": limits.SECOND_MS, "m": limits.MINUTE_MS, "h": limits.HOUR_MS, "d": limits.DAY_MS, "w": limits.WEEK_MS}
+
+PLAIN = ("any", "count", "days", "since", "since_first", "session_count")
+WITH_FIELD = ("sum", "avg", "min", "max", "distinct", "top", "first", "last")
+WITHOUT_WINDOW = ("since", "since_first", "decay")
+FUNCTIONS = (*PLAIN, *WITH_FIELD, "decay", "held", "consent", "segment", "score", "cluster", "bucket", "hour", "weekday", "date", "within_km")
+
+_HUMAN = {
+    "LPAR": '"("',
+    "RPAR": '")"',
+    "LSQB": '"["',
+    "RSQB": '"]"',
+    "COMMA": '","',
+    "NAME": "a name",
+    "WORD": "a name",
+    "QUOTED": "a name",
+    "FIRST": "a function",
+    "LAST": "a function",
+    "STRING": 'a "text"',
+    "NUMBER": "a number",
+    "DURATION": "a duration such as 7d",
+    "COMPARE": "a comparison",
+    "TEXT_OP": "contains, starts_with or ends_with",
+    "STAR": '"*"',
+    "MINUS": '"-"',
+    "PLUS": '"+"',
+    "SLASH": '"/"',
+    "DOT": '"."',
+    "$END": "the end",
+    "__ANON_0": '"->"',
+}
+
+
+@cache
+def _lark() -> Lark:
+    grammar = Path(__file__).with_name("grammar.lark").read_text(encoding="utf-8")
+    return Lark(grammar, parser="lalr", propagate_positions=True, maybe_placeholders=False)
+
+
+def parse(text: str) -> Node:
+    """The tree of one expression. Raises DefinitionError with line and column (from 1) within `text`."""
+    if len(text) > limits.EXPRESSION_CHARS_MAX:
+        raise DefinitionError(
+            "the expression is too long",
+            line=1,
+            column=1,
+            found=f"{len(text)} characters",
+            expected=f"at most {limits.EXPRESSION_CHARS_MAX} (EXPRESSION_CHARS_MAX): split it with segment(...)",
+        )
+    try:
+        tree = _lark().parse(text)
+    except UnexpectedToken as error:
+        raise _unexpected(error.token, error.expected, text) from None
+    except UnexpectedCharacters as error:
+        raise DefinitionError(
+            "unexpected character", line=error.line, column=error.column, found=repr(text[error.pos_in_stream : error.pos_in_stream + 1])
+        ) from None
+    except UnexpectedEOF as error:  # pragma: no cover - LALR reports the end as a token
+        raise DefinitionError("the expression ends too early", line=1, column=len(text) + 1) from error
+    except LarkError as error:  # pragma: no cover - what the parser has no name for still carries a message
+        raise DefinitionError(f"cannot be parsed: {error}", line=1, column=1) from error
+    builder = _Builder()
+    return builder.condition(tree.children[0], False, 0)  # type: ignore[arg-type]
+
+
+def duration_ms(text: str) -> int:
+    """`"7d"` → milliseconds. Raises ValueError for anything else, for fractions of a millisecond and for zero."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", text.strip())
+    if not found:
+        raise ValueError(f"found {text!r}, expected a duration such as 500ms, 30s, 10m, 24h, 7d or 4w")
+    whole, _, fraction = found[1].partition(".")
+    scaled = int(whole + fraction) * _UNITS_MS[found[2]]
+    ms, rest = divmod(scaled, 10 ** len(fraction))
+    if rest:
+        raise ValueError(f"found {text!r}, expected a whole number of milliseconds")
+    return ms
+
+
+def _unexpected(token: Token, expected: Any, text: str) -> DefinitionError:
+    names = sorted({_HUMAN.get(name, f'"{name.lower()}"') for name in expected})
+    wanted = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+    if token.type == "$END":
+        lines = text.split("\n")
+        return DefinitionError("the expression ends too early", line=len(lines), column=len(lines[-1]) + 1, found="the end", expected=wanted)
+    hint = nearest(str(token), ("and", "or", "not", "in", "between", "within", "without", "contains", "starts_with", "matches", "is"))
+    return DefinitionError(
+        "unexpected text", line=token.line or 1, column=token.column or 1, found=_shown(str(token)), expected=wanted, hint=hint if token.type == "NAME" else ""
+    )
+
+
+def _shown(text: str) -> str:
+    text = text if len(text) <= 40 else text[:37] + "…"
+    return text if text.startswith('"') else f'"{text}"'
+
+
+Part = Tree[Token] | Token
+
+
+class _Builder:
+    """Walks the parse tree once; counts nodes and depth so that no later walker needs to."""
+
+    def __init__(self) -> None:
+        self._nodes = 0
+
+    # --- conditions and values ---------------------------------------------------------------------------------
+
+    def condition(self, tree: Part, in_filter: bool, depth: int) -> Node:
+        """Any expression that is not a selector."""
+        self._count(tree, depth)
+        kind = tree.data if isinstance(tree, Tree) else tree.type
+        method: Callable[[Any, bool, int], Node] | None = getattr(self, f"_{kind}", None)
+        if method is None:
+            raise _wrong(tree, "an event selector cannot stand here", f"{kind}", "a condition or a value, such as any(...) or count(...)")
+        return method(tree, in_filter, depth)
+
+    def _count(self, tree: Part, depth: int) -> None:
+        self._nodes += 1
+        if depth > limits.EXPRESSION_DEPTH_MAX:
+            raise _wrong(tree, "the expression is nested too deeply", f"depth {depth}", f"at most {limits.EXPRESSION_DEPTH_MAX} (EXPRESSION_DEPTH_MAX)")
+        if self._nodes > limits.EXPRESSION_NODES_MAX:
+            raise _wrong(tree, "the expression is too large", f"{self._nodes} parts", f"at most {limits.EXPRESSION_NODES_MAX} (EXPRESSION_NODES_MAX)")
+
+    def _all(self, tree: Any, in_filter: bool, depth: int) -> tuple[Node, ...]:
+        return tuple(self.condition(child, in_filter, depth + 1) for child in tree.children)
+
+    def _or_(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        return ast.Or(_flat(ast.Or, self._all(tree, in_filter, depth)), pos=_pos(tree))
+
+    def _and_(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        return ast.And(_flat(ast.And, self._all(tree, in_filter, depth)), pos=_pos(tree))
+
+    def _not_(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        return ast.Not(self.condition(tree.children[0], in_filter, depth + 1), pos=_pos(tree))
+
+    def _compare(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        left, op, right = tree.children
+        return ast.Compare(str(op), self.condition(left, in_filter, depth + 1), self.condition(right, in_filter, depth + 1), pos=_pos(tree))
+
+    def _in_(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        return self._membership(tree, in_filter, depth, False)
+
+    def _not_in(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        return self._membership(tree, in_filter, depth, True)
+
+    def _membership(self, tree: Any, in_filter: bool, depth: int, negated: bool) -> Node:
+        operand, items = tree.children
+        if len(items.children) > limits.LIST_ITEMS_MAX:
+            raise _wrong(tree, "the list is too long", f"{len(items.children)} items", f"at most {limits.LIST_ITEMS_MAX} (LIST_ITEMS_MAX)")
+        listed = ast.ListOf(tuple(_folded(self.condition(item, in_filter, depth + 1)) for item in items.children), pos=_pos(items))
+        return ast.In(self.condition(operand, in_filter, depth + 1), listed, negated, pos=_pos(tree))
+
+    def _between(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        return ast.Between(*self._all(tree, in_filter, depth), pos=_pos(tree))
+
+    def _text_test(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        left, op, right = tree.children
+        return ast.TextTest(str(op), self.condition(left, in_filter, depth + 1), self.condition(right, in_filter, depth + 1), pos=_pos(tree))
+
+    def _matches(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        operand, pattern = tree.children
+        return ast.Matches(self.condition(operand, in_filter, depth + 1), _text(pattern), pos=_pos(tree))
+
+    def _is_null(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        return ast.IsNull(self.condition(tree.children[0], in_filter, depth + 1), False, pos=_pos(tree))
+
+    def _is_not_null(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        return ast.IsNull(self.condition(tree.children[0], in_filter, depth + 1), True, pos=_pos(tree))
+
+    def _binary(self, op: str, tree: Any, in_filter: bool, depth: int) -> Node:
+        left, right = tree.children[0], tree.children[-1]
+        return ast.Arith(op, self.condition(left, in_filter, depth + 1), self.condition(right, in_filter, depth + 1), pos=_pos(tree))
+
+    def _add(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        return self._binary("+", tree, in_filter, depth)
+
+    def _sub(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        return self._binary("-", tree, in_filter, depth)
+
+    def _mul(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        return self._binary("*", tree, in_filter, depth)
+
+    def _div(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        return self._binary("/", tree, in_filter, depth)
+
+    def _negate(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        return _folded(ast.Negate(self.condition(tree.children[0], in_filter, depth + 1), pos=_pos(tree)))
+
+    def _number(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        text = str(tree.children[0])
+        value = float(text) if any(c in text for c in ".eE") else int(text)
+        if abs(value) > 1e300:
+            raise _wrong(tree, "the number is too large", text, "at most 1e300")
+        if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+            value = int(value)
+        return ast.Literal(value, "number", pos=_pos(tree))
+
+    def _string(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        return ast.Literal(_text(tree.children[0]), "text", pos=_pos(tree))
+
+    def _true(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        return ast.Literal(True, "bool", pos=_pos(tree))
+
+    def _false(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        return ast.Literal(False, "bool", pos=_pos(tree))
+
+    def _duration(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        return ast.Duration(_duration(tree.children[0]), pos=_pos(tree))
+
+    # --- names -------------------------------------------------------------------------------------------------
+
+    def _name(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        return self._path(tree, in_filter)
+
+    def _member(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        return self._path(tree, in_filter)
+
+    def _path(self, tree: Any, in_filter: bool) -> Node:
+        base, path = _split_members(tree)
+        if not (isinstance(base, Tree) and base.data == "name"):
+            raise _wrong(tree, "a field of a selector cannot stand here", "a field", "a function of it, such as last(click.device)")
+        names = (_identifier(base.children[0]), *path)
+        if names == ("each",):
+            return ast.Each(pos=_pos(tree))
+        if in_filter:
+            return ast.Field(names, pos=_pos(tree))
+        if names[0] == "profile" and len(names) > 1:
+            return ast.Profile(names[1:], pos=_pos(tree))
+        hint = nearest(names[0], FUNCTIONS)
+        raise DefinitionError(
+            "a name alone says nothing here",
+            line=_pos(tree)[0],
+            column=_pos(tree)[1],
+            found=_shown(".".join(names)),
+            expected=f"a function of it, such as any({names[0]}), a profile attribute (profile.{names[-1]}) or a \"text\"",
+            hint=hint,
+        )
+
+    # --- functions ---------------------------------------------------------------------------------------------
+
+    def _call(self, tree: Any, in_filter: bool, depth: int) -> Node:
+        name, arguments = str(tree.children[0]), tree.children[1:]
+        if name not in FUNCTIONS:
+            raise DefinitionError(
+                "unknown function",
+                line=_pos(tree)[0],
+                column=_pos(tree)[1],
+                found=_shown(name),
+                expected="one of " + ", ".join(FUNCTIONS),
+                hint=nearest(name, FUNCTIONS),
+            )
+        if name == "within_km":
+            return self._within_km_filter(tree, arguments, in_filter)
+        if in_filter:
+            raise _wrong(tree, "a filter sees one event only", f"{name}(...)", "the event's own fields")
+        if name in PLAIN or name in WITH_FIELD or name == "decay":
+            return self._aggregate(name, tree, arguments, depth)
+        return self._other(name, tree, arguments, depth)
+
+    def _aggregate(self, name: str, tree: Any, arguments: list[Any], depth: int) -> Node:
+        usage = _usage(name)
+        if not arguments or len(arguments) > 2:
+            raise _wrong(tree, f"{name} takes other arguments", f"{len(arguments)} arguments", usage)
+        selector, path = self._selected(arguments[0], depth + 1)
+        if name in WITH_FIELD and path is None:
+            raise _wrong(arguments[0], f"{name} needs a field", "a selector alone", usage)
+        if name in PLAIN and path is not None:
+            raise _wrong(arguments[0], f"{name} takes no field", "." + ".".join(path), usage)
+        window, half_life = ast.Window(), 0
+        if name == "decay":
+            if len(arguments) != 2 or not _is(arguments[1], "duration"):
+                raise _wrong(tree, "decay needs a half-life", "none", usage)
+            half_life = _duration(arguments[1].children[0])
+        elif len(arguments) == 2:
+            if name in WITHOUT_WINDOW:
+                raise _wrong(arguments[1], f"{name} takes no window", "a second argument", usage)
+            window = self._window(arguments[1], name)
+        return ast.Aggregate(name, selector, path, window, half_life, pos=_pos(tree))
+
+    def _other(self, name: str, tree: Any, arguments: list[Any], depth: int) -> Node:
+        pos = _pos(tree)
+        if name in ("hour", "weekday", "date"):
+            _arity(name, tree, arguments, 0)
+            return ast.Calendar(name, pos=pos)
+        if name == "held":
+            _arity(name, tree, arguments, 2)
+            if not _is(arguments[1], "duration"):
+                raise _wrong(arguments[1], "held needs a duration", "another value", _usage(name))
+            return ast.Held(self.condition(arguments[0], False, depth + 1), _duration(arguments[1].children[0]), pos=pos)
+        _arity(name, tree, arguments, 1)
+        if not _is(arguments[0], "string"):
+            raise _wrong(arguments[0], f"{name} needs a text", "another value", _usage(name))
+        text = _text(arguments[0].children[0])
+        if name == "consent":
+            return ast.Consent(text, pos=pos)
+        if name == "segment":
+            return ast.SegmentRef(text, pos=pos)
+        if name == "bucket":
+            return ast.Bucket(text, pos=pos)
+        return ast.Prediction(name, text, pos=pos)
+
+    def _within_km_filter(self, tree: Any, arguments: list[Any], in_filter: bool) -> Node:
+        if not in_filter:
+            raise _wrong(tree, "within_km chooses events", "within_km as a value", "any(within_km(click, 59.91, 10.75, 5)) or click[within_km(59.91, 10.75, 5)]")
+        return self._within_km(tree, arguments)
+
+    def _within_km(self, tree: Any, arguments: list[Any]) -> ast.WithinKm:
+        _arity("within_km", tree, arguments, 3)
+        numbers = [_folded(self.condition(argument, True, 0)) for argument in arguments]
+        values = [n.value for n in numbers if isinstance(n, ast.Literal) and n.kind == "number"]
+        if len(values) != 3 or not (-90 <= values[0] <= 90 and -180 <= values[1] <= 180 and values[2] >= 0):
+            raise _wrong(tree, "within_km needs a point and a distance", "other values", "latitude -90 to 90, longitude -180 to 180, kilometres ≥ 0")
+        return ast.WithinKm(float(values[0]), float(values[1]), float(values[2]), pos=_pos(tree))
+
+    def _window(self, tree: Any, function: str) -> ast.Window:
+        pos = _pos(tree)
+        kind = tree.data if isinstance(tree, Tree) else ""
+        if kind == "last_window":
+            return ast.Window("last", _duration(tree.children[1]), pos=pos)
+        if kind == "this_window":
+            unit = str(tree.children[0])
+            if unit in ("week", "month"):
+                return ast.Window(f"this {unit}", pos=pos)
+            raise _wrong(tree, "unknown window", f"this {unit}", "this week or this month")
+        if kind == "range_window":
+            return ast.Window("range", 0, _text(tree.children[0]), _text(tree.children[1]), pos=pos)
+        if kind == "name" and _identifier(tree.children[0]) in ("today", "session", "ever"):
+            return ast.Window(_identifier(tree.children[0]), pos=pos)
+        raise _wrong(tree, f"{function} needs a window here", "another value", 'last 7d, today, this week, this month, session, ever or from "…" to "…"')
+
+    # --- selectors ---------------------------------------------------------------------------------------------
+
+    def _selected(self, tree: Any, depth: int) -> tuple[Node, tuple[str, ...] | None]:
+        base, path = _split_members(tree)
+        return self.selector(base, depth), path or None
+
+    def selector(self, tree: Any, depth: int) -> Node:
+        """A selector: events, a chain or an absence."""
+        self._count(tree, depth)
+        kind = tree.data if isinstance(tree, Tree) else tree.type
+        if kind == "chain":
+            return self._chain(tree, depth)
+        if kind == "absence":
+            first, missing, *rest = tree.children
+            on, within = _on_within(rest)
+            return ast.Absence(self.selector(first, depth + 1), self.selector(missing, depth + 1), on, within, pos=_pos(tree))
+        return self._events(tree, kind, depth)
+
+    def _chain(self, tree: Any, depth: int) -> Node:
+        steps = [child for child in tree.children if not (isinstance(child, Token) or child.data == "on")]
+        if len(steps) > limits.CHAIN_STEPS_MAX:
+            raise _wrong(tree, "the chain is too long", f"{len(steps)} steps", f"at most {limits.CHAIN_STEPS_MAX} (CHAIN_STEPS_MAX)")
+        on, within = _on_within([child for child in tree.children if child not in steps])
+        built = []
+        for step in steps:
+            node = self.selector(step, depth + 1)
+            if not isinstance(node, ast.Events):
+                raise _wrong(step, "a chain cannot stand inside another chain", "a chain or an absence", "events, such as cart[action == \"add\"]")
+            built.append(node)
+        return ast.Chain(tuple(built), on, within, pos=_pos(tree))
+
+    def _events(self, tree: Any, kind: str, depth: int) -> Node:
+        pos = _pos(tree)
+        if kind == "star":
+            return ast.Events("*", pos=pos)
+        if kind == "name":
+            return ast.Events(_identifier(tree.children[0]), pos=pos)
+        if kind == "filtered":
+            base = self.selector(tree.children[0], depth + 1)
+            if not isinstance(base, ast.Events):
+                raise _wrong(tree, "only events can be filtered", "a filter on a chain or an absence", "the filter on one of its steps")
+            return _narrowed(base, self.condition(tree.children[1], True, depth + 1), pos)
+        if kind == "call" and str(tree.children[0]) == "within_km":
+            _arity("within_km", tree, tree.children[1:], 4)
+            base = self.selector(tree.children[1], depth + 1)
+            if not isinstance(base, ast.Events):
+                raise _wrong(tree, "within_km chooses among events", "a chain or an absence", "events, such as click")
+            return _narrowed(base, self._within_km(tree, tree.children[2:]), pos)
+        raise _wrong(tree, "events are expected here", str(kind).strip("_"), 'a stream, such as click or cart[action == "add"]')
+
+
+def _narrowed(base: ast.Events, where: Node, pos: Pos) -> ast.Events:
+    parts = (base.where, where) if base.where is not None else (where,)
+    flat = _flat(ast.And, parts)
+    return ast.Events(base.stream, flat[0] if len(flat) == 1 else ast.And(flat, pos=pos), pos=pos)
+
+
+def _flat(kind: Any, operands: tuple[Node, ...]) -> tuple[Node, ...]:
+    found: list[Node] = []
+    for operand in operands:
+        found.extend(operand.operands if isinstance(operand, kind) else (operand,))
+    return tuple(found)
+
+
+def _folded(node: Node) -> Node:
+    """A negated number is a number."""
+    if isinstance(node, ast.Negate) and isinstance(node.operand, ast.Literal) and node.operand.kind == "number":
+        return ast.Literal(-node.operand.value, "number", pos=node.pos)
+    return node
+
+
+def _split_members(tree: Any) -> tuple[Any, tuple[str, ...]]:
+    path: list[str] = []
+    while isinstance(tree, Tree) and tree.data == "member":
+        path.append(_identifier(tree.children[1]))
+        tree = tree.children[0]
+    return tree, tuple(reversed(path))
+
+
+def _on_within(parts: list[Any]) -> tuple[tuple[str, ...] | None, int]:
+    on: tuple[str, ...] | None = None
+    for part in parts:
+        if isinstance(part, Tree):
+            on = tuple(_identifier(name) for name in part.children)
+    return on, _duration(parts[-1])
+
+
+def _identifier(token: Any) -> str:
+    return str(token).strip("`")
+
+
+def _text(token: Any) -> str:
+    try:
+        return str(json.loads(str(token), strict=False))
+    except ValueError:
+        raise DefinitionError(
+            "the text has an unknown escape", line=token.line, column=token.column, found=_shown(str(token)), expected='JSON escapes such as \\" \\\\ \\n \\u00e9'
+        ) from None
+
+
+def _duration(token: Any) -> int:
+    try:
+        ms = duration_ms(str(token))
+    except ValueError as error:
+        raise DefinitionError(str(error), line=token.line, column=token.column) from None
+    if not limits.WINDOW_MS_MIN <= ms <= limits.WINDOW_MS_MAX:
+        raise DefinitionError("the duration is out of range", line=token.line, column=token.column, found=str(token), expected="1ms to 732d (two years, WINDOW_MS_MAX)")
+    return ms
+
+
+def _arity(name: str, tree: Any, arguments: list[Any], wanted: int) -> None:
+    if len(arguments) != wanted:
+        raise _wrong(tree, f"{name} takes other arguments", f"{len(arguments)} arguments", _usage(name))
+
+
+def _usage(name: str) -> str:
+    if name in WITH_FIELD:
+        return f"{name}(selector.field, window), such as {name}(purchase.amount, last 30d)"
+    if name in WITHOUT_WINDOW:
+        return {"decay": "decay(selector, half-life), such as decay(click, 3d)"}.get(name, f"{name}(selector), such as {name}(purchase)")
+    return {
+        "held": "held(condition, duration), such as held(count(click, last 1d) > 3, 3d)",
+        "within_km": "within_km(selector, latitude, longitude, kilometres)",
+        "hour": "hour()",
+        "weekday": "weekday()",
+        "date": "date()",
+    }.get(name, f'{name}("name")' if name in ("consent", "segment", "score", "cluster", "bucket") else f"{name}(selector, window), such as {name}(click, last 7d)")
+
+
+def _is(tree: Any, kind: str) -> bool:
+    return isinstance(tree, Tree) and tree.data == kind
+
+
+def _pos(tree: Any) -> Pos:
+    if isinstance(tree, Token):
+        return (tree.line or 1, tree.column or 1)
+    return (getattr(tree.meta, "line", 1), getattr(tree.meta, "column", 1))
+
+
+def _wrong(tree: Any, message: str, found: str, expected: str) -> DefinitionError:
+    line, column = _pos(tree)
+    return DefinitionError(message, line=line, column=column, found=found, expected=expected)
