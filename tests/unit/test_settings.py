@@ -100,7 +100,7 @@ def test_values_are_refused_where_they_came_from(nowhere: Path, monkeypatch: pyt
         load_settings()
     monkeypatch.setenv("HYPERSEG_TIMEZONE", "UTC")
     monkeypatch.setenv("HYPERSEG_SESSION_GAP", "soon")
-    with pytest.raises(UsageError, match="^environment variable HYPERSEG_SESSION_GAP: .*expected a duration.*found 'soon'"):
+    with pytest.raises(UsageError, match=r"^environment variable HYPERSEG_SESSION_GAP: .*expected a duration.*found 'soon'"):
         load_settings()
     assert UsageError.exit_code == 2
 

@@ -1,0 +1,31 @@
+"""The verbs of `hyperseg`, one a file.
+
+A file `app/commands/<verb>.py` with `register(cli)` is a command; nothing else has to know of it. At import it needs only typer and what is
+here, so that `hyperseg --help` stays quick: what a verb works with is imported inside its function.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from app.settings import Settings
+
+ConfigFlag = Annotated[
+    str | None, typer.Option("--config", metavar="FILE", help="Settings file (default: hyperseg.yaml, if there is one).")
+]
+BrokerFlag = Annotated[str | None, typer.Option("--broker", metavar="URL", help="embedded:// or kafka://host:9092,host2:9092")]
+SetFlag = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting; may be given several times.")]
+
+
+def read_settings(config: str | None = None, set_: list[str] | None = None, **flags: Any) -> Settings:
+    """The settings under these flags (None: not given), with the logs configured as they say; raises UsageError."""
+    from app.observability.logs import configure_logs
+    from app.settings import load_settings, parse_set
+
+    given = {name: value for name, value in flags.items() if value is not None}
+    settings = load_settings(parse_set(set_ or ()) | given | {"config": config})
+    configure_logs(settings.log_level, settings.log_json)
+    return settings
