@@ -1,0 +1,179 @@
+"""One client's stream of changes: where it begins, what it is sent, how it ends.
+
+Everything that is sent is a server-sent event whose `id` is the client's position (see `positions`):
+
+    change   the change's JSON as it is in the topic (with `words=1` also `words`, the same in plain English)
+    gap      older changes the client asked for are no longer kept; {"partitions": {"0": {"from": 17, "to": 90}}}
+    skipped  changes left out because of `per_second`; {"count": 812}
+    dropped  the client is too slow; the stream ends, and connecting again continues at the id
+    closing  the worker stops; connect again (to any worker)
+
+An event without data (a comment and an id) is the heartbeat: it keeps the connection and the position fresh.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import orjson
+
+from app.domain.errors import Unreachable
+from app.web import limits
+from app.web.feed import Behind, ChangeFeed, Entry, entry_of, matches
+from app.web.metrics import WebMetrics
+from app.web.positions import encode_position
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a client asked for. `after` None: from now on. `per_second` 0: all."""
+
+    segment: str | None = None
+    user: str | None = None
+    after: dict[int, int] | None = None
+    words: bool = False
+    per_second: int = 0
+
+
+class ChangeStream:
+    """The events for one client. `render` turns a change's JSON into what is sent of it."""
+
+    def __init__(
+        self, feed: ChangeFeed, wish: Wish, render: Callable[[bytes], bytes], metrics: WebMetrics, readers: asyncio.Semaphore
+    ) -> None:
+        self._feed = feed
+        self._wish = wish
+        self._render = render
+        self._metrics = metrics
+        self._readers = readers
+        self._cursor = feed.end if wish.after is None else feed.first
+        self._position = _start(feed, wish)
+        self._window = 0
+        self._sent = 0
+        self._skipped = 0
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The stream, in pieces of whole events; ends when the client is dropped or the worker stops."""
+        yield b"retry: %d\n%s" % (limits.STREAM_RETRY_MS, self._beat())
+        async for piece in self._catch_up():
+            yield piece
+        while not self._feed.closed:
+            try:
+                entries = self._feed.read(self._cursor, limits.STREAM_BATCH_MAX)
+            except Behind:
+                yield self._end("behind")
+                return
+            self._cursor += len(entries)
+            piece = b"".join([self._event(entry) for entry in entries if self._wanted(entry)]) + self._said_skipped()
+            if piece:
+                yield piece
+            if not entries and not await self._feed.wait(self._cursor, limits.STREAM_HEARTBEAT_SECONDS):
+                yield self._beat()
+        self._metrics.dropped("closing")
+        yield self._control("closing", {"detail": "This worker stops; connect again."})
+
+    # -------------------------------------------------------------------------------------- catching up
+    async def _catch_up(self) -> AsyncIterator[bytes]:
+        """What the client missed and the ring no longer has, read from the topic, until the ring goes on from there."""
+        for _ in range(limits.CATCH_UP_ROUNDS_MAX):
+            self._cursor = self._feed.first if self._wish.after is not None else self._cursor
+            missing = self._missing()
+            if not missing:
+                return
+            too_many = _trim(missing)
+            if too_many or self._feed.history is None:
+                yield self._gap(too_many or missing)
+            if self._feed.history is not None:
+                async for piece in self._from_history(missing):
+                    yield piece
+            self._advance(missing)
+        # Still behind: the first read of the ring says so.
+
+    def _missing(self) -> dict[int, tuple[int, int]]:
+        """By partition the offsets [from, to) between the client's position and the ring."""
+        floors = self._feed.floors
+        return {p: (at, floors[p]) for p, at in self._position.items() if p in floors and at < floors[p]}
+
+    async def _from_history(self, missing: dict[int, tuple[int, int]]) -> AsyncIterator[bytes]:
+        history = self._feed.history
+        assert history is not None
+        starts = {p: begin for p, (begin, _) in missing.items()}
+        ends = {p: end for p, (_, end) in missing.items()}
+        async with self._readers:
+            try:
+                async for partition, offset, raw in history.read(starts, ends):
+                    entry = entry_of(partition, offset, raw)
+                    if entry is not None and self._wanted(entry):
+                        yield self._event(entry)
+            except Unreachable:
+                yield self._gap({p: (self._position[p], end) for p, end in ends.items()})
+
+    def _advance(self, missing: dict[int, tuple[int, int]]) -> None:
+        for partition, (_, end) in missing.items():
+            self._position[partition] = max(self._position[partition], end)
+
+    # ------------------------------------------------------------------------------------------- events
+    def _wanted(self, entry: Entry) -> bool:
+        """Whether to send the change; moves the position past it either way."""
+        if entry.offset < self._position.get(entry.partition, 0):
+            return False
+        self._position[entry.partition] = entry.offset + 1
+        return matches(entry, self._wish.segment, self._wish.user) and self._within_rate()
+
+    def _within_rate(self) -> bool:
+        if not self._wish.per_second:
+            return True
+        second = int(time.monotonic())
+        if second != self._window:
+            self._window, self._sent = second, 0
+        self._sent += 1
+        if self._sent <= self._wish.per_second:
+            return True
+        self._skipped += 1
+        return False
+
+    def _event(self, entry: Entry) -> bytes:
+        self._metrics.streamed.inc()
+        return b"id: %s\nevent: change\ndata: %s\n\n" % (self._id(), self._render(entry.raw))
+
+    def _said_skipped(self) -> bytes:
+        if not self._skipped or int(time.monotonic()) == self._window:
+            return b""
+        count, self._skipped = self._skipped, 0
+        return self._control("skipped", {"count": count})
+
+    def _gap(self, ranges: dict[int, tuple[int, int]]) -> bytes:
+        return self._control("gap", {"partitions": {str(p): {"from": begin, "to": end} for p, (begin, end) in ranges.items()}})
+
+    def _end(self, reason: str) -> bytes:
+        self._metrics.dropped(reason)
+        return self._control("dropped", {"reason": reason, "detail": "Too slow for the changes; connect again to continue here."})
+
+    def _control(self, kind: str, data: dict[str, object]) -> bytes:
+        return b"id: %s\nevent: %s\ndata: %s\n\n" % (self._id(), kind.encode(), orjson.dumps(data))
+
+    def _beat(self) -> bytes:
+        return b"id: %s\n: beat\n\n" % self._id()
+
+    def _id(self) -> bytes:
+        return encode_position(self._position).encode()
+
+
+def _start(feed: ChangeFeed, wish: Wish) -> dict[int, int]:
+    """The client's position, completed by partitions it has not heard of (new ones: all the ring has of them)."""
+    if wish.after is None:
+        return dict(feed.heads)
+    known = {p: at for p, at in wish.after.items() if p in feed.heads}
+    return {**feed.floors, **known}
+
+
+def _trim(missing: dict[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:
+    """Shorten `missing` to the newest records that one client may read again; gives what was cut off."""
+    share = limits.RESUME_RECORDS_MAX // len(missing)
+    cut = {p: (begin, end - share) for p, (begin, end) in missing.items() if end - begin > share}
+    for p, (_, end) in cut.items():
+        missing[p] = (end, missing[p][1])
+    return cut

@@ -1,0 +1,139 @@
+"""Changes and their facts in plain English: why somebody entered or left, for a person who did not write the rule. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.rules import ast
+from app.web.feed import show_value
+from app.web.phrases import duration_words, fill, phrase, selector_words, show, tree, value_phrase, window_words, with_article
+
+_OPERATORS = {">=": "≥", "<=": "≤", ">": ">", "<": "<", "==": "=", "!=": "≠"}
+_RULES = {"exit_when": "to leave: ", "when": ""}
+
+
+def change_words(change: Mapping[str, Any]) -> dict[str, Any]:
+    """`headline` ("entered", "left", "moved"), `cause` and `reasons` of a change as it is in the topic."""
+    each = change.get("value")
+    return {
+        "headline": headline(change),
+        "cause": cause_words(change),
+        "reasons": [fact_words(fact, each) for fact in change.get("facts") or ()],
+    }
+
+
+def headline(change: Mapping[str, Any]) -> str:
+    """ "entered engaged", "left interested_in:yoga", "lifecycle: newcomer → active"."""
+    if change["change"] == "moved":
+        return f"{change.get('group')}: {change.get('from') or 'none'} → {change.get('to') or 'none'}"
+    return f"{'entered' if change['change'] == 'entered' else 'left'} {member_name(change.get('segment'), change.get('value'))}"
+
+
+def member_name(segment: str | None, value: object) -> str:
+    """A membership as people write it: name, or name:value."""
+    return str(segment) if value is None else f"{segment}:{show_value(value)}"
+
+
+def cause_words(change: Mapping[str, Any]) -> str:
+    """What made it happen: "on a click", "as time passed"."""
+    cause = change.get("cause") or {}
+    late = ", which came late" if change.get("late") else ""
+    match cause.get("kind"):
+        case "event":
+            stream = str(cause.get("stream") or "event").replace("_", " ")
+            return f"on {'an' if stream[0] in 'aeio' else 'a'} {stream}{late}"
+        case "timer":
+            return "as time passed"
+        case "profile":
+            return f"on a profile update{late}"
+        case "bound":
+            return f"to make room for {show(cause.get('by'))}"
+        case kind:
+            return _CAUSES.get(str(kind), str(kind or ""))
+
+
+_CAUSES = {
+    "model": "on a new prediction",
+    "definition": "as the definition changed",
+    "backfill": "as its past was filled in",
+    "merge": "as two identities became one",
+    "erasure": "as the user was erased",
+}
+
+
+def fact_words(fact: Mapping[str, Any], each: Any = None) -> str:
+    """One fact as a sentence: "3 × carts + clicks in the last 7 days reached 21 (needs ≥ 20)". `each` is the `for_each` value."""
+    expression, value, needs = str(fact.get("expr", "")), fact.get("value"), str(fact.get("needs", ""))
+    prefix = _RULES.get(str(fact.get("rule", "when")), f"{fact.get('rule')}: ")
+    said = _truth(expression, value, needs) if isinstance(value, bool) else None
+    return prefix + fill(said or _measure(fact, expression, value, needs), each)
+
+
+def _truth(expression: str, value: bool, needs: str) -> str:
+    """A condition that holds or does not: events that happened, absences that completed, memberships, flags."""
+    node = tree(expression)
+    if isinstance(node, ast.Aggregate) and node.fn == "any":
+        said = _happened(node, value)
+    elif isinstance(node, ast.Held):
+        said = f"for {duration_words(node.ms)} {'' if value else 'not '}without a break: {value_phrase(node.condition)}"
+    elif isinstance(node, ast.SegmentRef):
+        said = f"{'in' if value else 'not in'} {node.name}"
+    else:
+        said = f"{phrase(expression)}: {show(value)}"
+    return said if needs in ("true", "false") and (needs == "true") == value else f"{said} (needs {_needs_words(needs)})"
+
+
+def _happened(node: ast.Aggregate, value: bool) -> str:
+    window = window_words(node.window)
+    if isinstance(node.selector, ast.Absence):
+        first, missing = with_article(node.selector.first), with_article(node.selector.missing)
+        passed = f"{duration_words(node.selector.within_ms)} passed without {missing} after {first}"
+        return f"{passed}, {window}".rstrip(", ") if value else f"never {passed}, {window}".rstrip(", ")
+    said = with_article(node.selector) if value else f"no {selector_words(node.selector)}"
+    return f"{said} {window}".rstrip()
+
+
+def _measure(fact: Mapping[str, Any], expression: str, value: Any, needs: str) -> str:
+    subject = phrase(expression)
+    shown = _shown(expression, value)
+    if fact.get("approximate"):
+        shown = f"about {shown}"
+    if fact.get("or_more"):
+        shown = f"{shown} or more"
+    against = fact.get("against")
+    needed = _needs_words(needs) + (f", now {_shown(expression, against)}" if "against" in fact else "")
+    return f"{subject} {_verb(needs, value)} {shown} (needs {needed})"
+
+
+def _verb(needs: str, value: Any) -> str:
+    if not isinstance(value, int | float):
+        return "is"
+    return {">": "reached", "<": "fell to"}.get(needs[:1], "is") if _holds(needs, value) else "is"
+
+
+def _holds(needs: str, value: float) -> bool:
+    """Whether `value` satisfies a bound that is a plain number."""
+    operator, _, operand = needs.partition(" ")
+    try:
+        bound = float(operand)
+    except ValueError:
+        return False
+    return {">=": value >= bound, ">": value > bound, "<=": value <= bound, "<": value < bound}.get(operator, False)
+
+
+def _shown(expression: str, value: Any) -> str:
+    node = tree(expression)
+    is_time = isinstance(node, ast.Aggregate) and node.fn in ("since", "since_first")
+    return duration_words(value) if is_time and isinstance(value, int | float) and not isinstance(value, bool) else show(value)
+
+
+def _needs_words(needs: str) -> str:
+    """The rule's side of a fact: operators as signs, durations and expressions in words."""
+    negated, rest = ("not ", needs[4:]) if needs.startswith("not ") and needs != "not null" else ("", needs)
+    operator, _, operand = rest.partition(" ")
+    simple = {"true": "yes", "false": "no", "null": "nothing", "not null": "something"}.get(rest)
+    if simple is not None:
+        return negated + simple
+    sign = _OPERATORS.get(operator)
+    return negated + (f"{sign} {phrase(operand)}" if sign else rest.replace('"', ""))
