@@ -26,7 +26,21 @@ _UNITS_MS = {"ms": 1, "s": limits.SECOND_MS, "m": limits.MINUTE_MS, "h": limits.
 PLAIN = ("any", "count", "days", "since", "since_first", "session_count")
 WITH_FIELD = ("sum", "avg", "min", "max", "distinct", "top", "first", "last")
 WITHOUT_WINDOW = ("since", "since_first", "decay")
-FUNCTIONS = (*PLAIN, *WITH_FIELD, "decay", "held", "consent", "segment", "score", "cluster", "bucket", "hour", "weekday", "date", "within_km")
+FUNCTIONS = (
+    *PLAIN,
+    *WITH_FIELD,
+    "decay",
+    "held",
+    "consent",
+    "segment",
+    "score",
+    "cluster",
+    "bucket",
+    "hour",
+    "weekday",
+    "date",
+    "within_km",
+)
 
 _HUMAN = {
     "LPAR": '"("',
@@ -104,10 +118,17 @@ def _unexpected(token: Token, expected: Any, text: str) -> DefinitionError:
     wanted = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
     if token.type == "$END":
         lines = text.split("\n")
-        return DefinitionError("the expression ends too early", line=len(lines), column=len(lines[-1]) + 1, found="the end", expected=wanted)
+        return DefinitionError(
+            "the expression ends too early", line=len(lines), column=len(lines[-1]) + 1, found="the end", expected=wanted
+        )
     hint = nearest(str(token), ("and", "or", "not", "in", "between", "within", "without", "contains", "starts_with", "matches", "is"))
     return DefinitionError(
-        "unexpected text", line=token.line or 1, column=token.column or 1, found=_shown(str(token)), expected=wanted, hint=hint if token.type == "NAME" else ""
+        "unexpected text",
+        line=token.line or 1,
+        column=token.column or 1,
+        found=_shown(str(token)),
+        expected=wanted,
+        hint=hint if token.type == "NAME" else "",
     )
 
 
@@ -139,9 +160,16 @@ class _Builder:
     def _count(self, tree: Part, depth: int) -> None:
         self._nodes += 1
         if depth > limits.EXPRESSION_DEPTH_MAX:
-            raise _wrong(tree, "the expression is nested too deeply", f"depth {depth}", f"at most {limits.EXPRESSION_DEPTH_MAX} (EXPRESSION_DEPTH_MAX)")
+            raise _wrong(
+                tree,
+                "the expression is nested too deeply",
+                f"depth {depth}",
+                f"at most {limits.EXPRESSION_DEPTH_MAX} (EXPRESSION_DEPTH_MAX)",
+            )
         if self._nodes > limits.EXPRESSION_NODES_MAX:
-            raise _wrong(tree, "the expression is too large", f"{self._nodes} parts", f"at most {limits.EXPRESSION_NODES_MAX} (EXPRESSION_NODES_MAX)")
+            raise _wrong(
+                tree, "the expression is too large", f"{self._nodes} parts", f"at most {limits.EXPRESSION_NODES_MAX} (EXPRESSION_NODES_MAX)"
+            )
 
     def _all(self, tree: Any, in_filter: bool, depth: int) -> tuple[Node, ...]:
         return tuple(self.condition(child, in_filter, depth + 1) for child in tree.children)
@@ -177,7 +205,9 @@ class _Builder:
 
     def _text_test(self, tree: Any, in_filter: bool, depth: int) -> Node:
         left, op, right = tree.children
-        return ast.TextTest(str(op), self.condition(left, in_filter, depth + 1), self.condition(right, in_filter, depth + 1), pos=_pos(tree))
+        return ast.TextTest(
+            str(op), self.condition(left, in_filter, depth + 1), self.condition(right, in_filter, depth + 1), pos=_pos(tree)
+        )
 
     def _matches(self, tree: Any, in_filter: bool, depth: int) -> Node:
         operand, pattern = tree.children
@@ -254,7 +284,7 @@ class _Builder:
             line=_pos(tree)[0],
             column=_pos(tree)[1],
             found=_shown(".".join(names)),
-            expected=f"a function of it, such as any({names[0]}), a profile attribute (profile.{names[-1]}) or a \"text\"",
+            expected=f'a function of it, such as any({names[0]}), a profile attribute (profile.{names[-1]}) or a "text"',
             hint=hint,
         )
 
@@ -323,7 +353,12 @@ class _Builder:
 
     def _within_km_filter(self, tree: Any, arguments: list[Any], in_filter: bool) -> Node:
         if not in_filter:
-            raise _wrong(tree, "within_km chooses events", "within_km as a value", "any(within_km(click, 59.91, 10.75, 5)) or click[within_km(59.91, 10.75, 5)]")
+            raise _wrong(
+                tree,
+                "within_km chooses events",
+                "within_km as a value",
+                "any(within_km(click, 59.91, 10.75, 5)) or click[within_km(59.91, 10.75, 5)]",
+            )
         return self._within_km(tree, arguments)
 
     def _within_km(self, tree: Any, arguments: list[Any]) -> ast.WithinKm:
@@ -331,7 +366,9 @@ class _Builder:
         numbers = [_folded(self.condition(argument, True, 0)) for argument in arguments]
         values = [n.value for n in numbers if isinstance(n, ast.Literal) and n.kind == "number"]
         if len(values) != 3 or not (-90 <= values[0] <= 90 and -180 <= values[1] <= 180 and values[2] >= 0):
-            raise _wrong(tree, "within_km needs a point and a distance", "other values", "latitude -90 to 90, longitude -180 to 180, kilometres ≥ 0")
+            raise _wrong(
+                tree, "within_km needs a point and a distance", "other values", "latitude -90 to 90, longitude -180 to 180, kilometres ≥ 0"
+            )
         return ast.WithinKm(float(values[0]), float(values[1]), float(values[2]), pos=_pos(tree))
 
     def _window(self, tree: Any, function: str) -> ast.Window:
@@ -348,7 +385,12 @@ class _Builder:
             return ast.Window("range", 0, _text(tree.children[0]), _text(tree.children[1]), pos=pos)
         if kind == "name" and _identifier(tree.children[0]) in ("today", "session", "ever"):
             return ast.Window(_identifier(tree.children[0]), pos=pos)
-        raise _wrong(tree, f"{function} needs a window here", "another value", 'last 7d, today, this week, this month, session, ever or from "…" to "…"')
+        raise _wrong(
+            tree,
+            f"{function} needs a window here",
+            "another value",
+            'last 7d, today, this week, this month, session, ever or from "…" to "…"',
+        )
 
     # --- selectors ---------------------------------------------------------------------------------------------
 
@@ -377,7 +419,9 @@ class _Builder:
         for step in steps:
             node = self.selector(step, depth + 1)
             if not isinstance(node, ast.Events):
-                raise _wrong(step, "a chain cannot stand inside another chain", "a chain or an absence", "events, such as cart[action == \"add\"]")
+                raise _wrong(
+                    step, "a chain cannot stand inside another chain", "a chain or an absence", 'events, such as cart[action == "add"]'
+                )
             built.append(node)
         return ast.Chain(tuple(built), on, within, pos=_pos(tree))
 
@@ -446,7 +490,11 @@ def _text(token: Any) -> str:
         return str(json.loads(str(token), strict=False))
     except ValueError:
         raise DefinitionError(
-            "the text has an unknown escape", line=token.line, column=token.column, found=_shown(str(token)), expected='JSON escapes such as \\" \\\\ \\n \\u00e9'
+            "the text has an unknown escape",
+            line=token.line,
+            column=token.column,
+            found=_shown(str(token)),
+            expected='JSON escapes such as \\" \\\\ \\n \\u00e9',
         ) from None
 
 
@@ -456,7 +504,13 @@ def _duration(token: Any) -> int:
     except ValueError as error:
         raise DefinitionError(str(error), line=token.line, column=token.column) from None
     if not limits.WINDOW_MS_MIN <= ms <= limits.WINDOW_MS_MAX:
-        raise DefinitionError("the duration is out of range", line=token.line, column=token.column, found=str(token), expected="1ms to 732d (two years, WINDOW_MS_MAX)")
+        raise DefinitionError(
+            "the duration is out of range",
+            line=token.line,
+            column=token.column,
+            found=str(token),
+            expected="1ms to 732d (two years, WINDOW_MS_MAX)",
+        )
     return ms
 
 
@@ -476,7 +530,12 @@ def _usage(name: str) -> str:
         "hour": "hour()",
         "weekday": "weekday()",
         "date": "date()",
-    }.get(name, f'{name}("name")' if name in ("consent", "segment", "score", "cluster", "bucket") else f"{name}(selector, window), such as {name}(click, last 7d)")
+    }.get(
+        name,
+        f'{name}("name")'
+        if name in ("consent", "segment", "score", "cluster", "bucket")
+        else f"{name}(selector, window), such as {name}(click, last 7d)",
+    )
 
 
 def _is(tree: Any, kind: str) -> bool:

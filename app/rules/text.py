@@ -9,7 +9,9 @@ from app.rules import ast
 from app.rules.ast import Node
 
 _UNITS = (("d", limits.DAY_MS), ("h", limits.HOUR_MS), ("m", limits.MINUTE_MS), ("s", limits.SECOND_MS))
-_KEYWORDS = frozenset("and or not in is null true false between within without matches contains starts_with ends_with last first on from this to each".split())
+_KEYWORDS = frozenset(
+    "and or not in is null true false between within without matches contains starts_with ends_with last first on from this to each".split()
+)
 
 # How tightly each form binds; an operand that binds less tightly than its place asks for is parenthesised.
 _OR, _AND, _NOT, _COMPARISON, _SUM, _TERM, _UNARY, _ATOM = range(8)
@@ -33,7 +35,9 @@ def text(node: Node) -> str:
 def _spell(node: Node) -> tuple[str, int]:
     match node:
         case ast.Literal(value, _):
-            return json.dumps(value, ensure_ascii=False), _UNARY if isinstance(value, (int, float)) and not isinstance(value, bool) and value < 0 else _ATOM
+            return json.dumps(value, ensure_ascii=False), _UNARY if isinstance(value, (int, float)) and not isinstance(
+                value, bool
+            ) and value < 0 else _ATOM
         case ast.Duration(ms):
             return duration_text(ms), _ATOM
         case ast.ListOf(items):

@@ -1,0 +1,169 @@
+"""References between definitions: unknown names, groups' members, cycles, and the order in which segments can be judged."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from app.domain.errors import DefinitionError, nearest
+from app.rules.ast import SegmentRef
+from app.rules.model import Group, Segment
+from app.rules.walk import find
+
+
+def check_references(
+    segments: Sequence[Segment], groups: Sequence[Group], broken: Collection[str]
+) -> tuple[list[Segment], list[Group], list[DefinitionError]]:
+    """What is left when every definition that refers to something that is not there (or to itself in a circle) is refused.
+
+    `broken` are names of definitions already refused: a reference to one of them says so.
+    """
+    errors: list[DefinitionError] = []
+    gone = set(broken)
+    kept = list(segments)
+    while True:
+        names = {s.name for s in kept}
+        bad = [(s, e) for s in kept if (e := _unknown_reference(s, names, gone)) is not None]
+        if not bad:
+            break
+        errors.extend(error for _, error in bad)
+        gone |= {s.name for s, _ in bad}
+        kept = [s for s in kept if s.name not in gone]
+    good_groups, group_errors = _checked_groups(groups, kept, gone)
+    errors.extend(group_errors)
+    kept = _with_groups(kept, good_groups)
+    circle = _circles(kept, good_groups)
+    if not circle:
+        return kept, good_groups, errors
+    in_circle = [s for s in kept if s.name in circle]
+    errors.extend(_circle_error(s, circle[s.name]) for s in in_circle)
+    rest = [replace(s, group=None) for s in kept if s.name not in circle]
+    left, left_groups, more = check_references(rest, good_groups, gone | set(circle))
+    return left, left_groups, errors + more
+
+
+def evaluation_order(segments: Sequence[Segment], groups: Sequence[Group]) -> list[str]:
+    """Segment names so that each comes after those it refers to; alphabetical where nothing else decides."""
+    needs = _needs(segments, groups)
+    order: list[str] = []
+    done: set[str] = set()
+
+    def visit(name: str) -> None:
+        if name in done:
+            return
+        done.add(name)
+        for other in sorted(needs[name]):
+            visit(other)
+        order.append(name)
+
+    for name in sorted(needs):
+        visit(name)
+    return order
+
+
+def _unknown_reference(segment: Segment, names: Collection[str], gone: Collection[str]) -> DefinitionError | None:
+    for ref in find(segment, SegmentRef):
+        if ref.name in names:
+            continue
+        message = "the segment it refers to could not be loaded" if ref.name in gone else "unknown segment"
+        return DefinitionError(
+            f"segment {segment.name}: {message}",
+            file=segment.file,
+            line=segment.line,
+            column=1,
+            found=f'segment("{ref.name}")',
+            expected="the name of a segment that is defined",
+            hint=nearest(ref.name, names),
+            segment=segment.name,
+        )
+    return None
+
+
+def _checked_groups(groups: Sequence[Group], segments: Sequence[Segment], gone: Collection[str]) -> tuple[list[Group], list[DefinitionError]]:
+    by_name = {s.name: s for s in segments}
+    taken: dict[str, str] = {}
+    good: list[Group] = []
+    errors: list[DefinitionError] = []
+    for group in groups:
+        problem = _group_problem(group, by_name, gone, taken)
+        if problem is not None:
+            errors.append(problem)
+            continue
+        taken.update(dict.fromkeys(group.segments, group.name))
+        good.append(group)
+    return good, errors
+
+
+def _group_problem(group: Group, by_name: Mapping[str, Segment], gone: Collection[str], taken: Mapping[str, str]) -> DefinitionError | None:
+    def error(message: str, found: str, expected: str, hint: str = "") -> DefinitionError:
+        where = {"file": group.file, "line": group.line, "column": 1}
+        return DefinitionError(f"group {group.name}: {message}", found=found, expected=expected, hint=hint, segment=group.name, **where)  # type: ignore[arg-type]
+
+    for name in group.segments:
+        if name not in by_name:
+            message = "a member could not be loaded" if name in gone else "unknown segment"
+            return error(message, f'"{name}"', "names of segments that are defined", nearest(name, by_name))
+        if by_name[name].for_each is not None:
+            return error("a member has for_each", f'"{name}"', "segments with one membership a user")
+        if name in taken:
+            return error("a member belongs to another group", f'"{name}"', f"segments of no other group ({taken[name]} has it)")
+    return None
+
+
+def _with_groups(segments: Sequence[Segment], groups: Sequence[Group]) -> list[Segment]:
+    owner = {name: group.name for group in groups for name in group.segments}
+    return [replace(s, group=owner.get(s.name)) for s in segments]
+
+
+def _needs(segments: Sequence[Segment], groups: Sequence[Group]) -> dict[str, set[str]]:
+    """What must be judged before each segment: those it refers to, and for a group's member every member of that group."""
+    members = {name: set(group.segments) for group in groups for name in group.segments}
+    known = {s.name for s in segments}
+    needs: dict[str, set[str]] = {}
+    for segment in segments:
+        needed: set[str] = set()
+        for ref in find(segment, SegmentRef):
+            needed |= members.get(ref.name, {ref.name})
+        needs[segment.name] = needed & known
+    return needs
+
+
+def _circles(segments: Sequence[Segment], groups: Sequence[Group]) -> dict[str, list[str]]:
+    """Each segment that depends on itself → the way round."""
+    needs = _needs(segments, groups)
+    found: dict[str, list[str]] = {}
+    for start in needs:
+        way = _way_back(start, needs)
+        if way:
+            found[start] = way
+    return found
+
+
+def _way_back(start: str, needs: Mapping[str, set[str]]) -> list[str]:
+    before: dict[str, str] = {}
+    queue = [start]
+    while queue:
+        name = queue.pop(0)
+        for other in sorted(needs[name]):
+            if other == start:
+                way = [start]
+                while name != start:
+                    way.append(name)
+                    name = before[name]
+                return [start, *reversed(way[1:]), start]
+            if other not in before:
+                before[other] = name
+                queue.append(other)
+    return []
+
+
+def _circle_error(segment: Segment, way: list[str]) -> DefinitionError:
+    return DefinitionError(
+        f"segment {segment.name} refers to itself",
+        file=segment.file,
+        line=segment.line,
+        column=1,
+        found=" → ".join(way),
+        expected="references that end somewhere",
+        segment=segment.name,
+    )
