@@ -112,6 +112,7 @@ class Settings(BaseSettings):
 
     # --- places
     data_dir: str = Field("data", description="Folder of state that can be rebuilt, and of the local broker.")
+    cache_dir: str = Field("~/.cache/hyperseg", description="Folder of what is fetched once: Apache Kafka for `hyperseg broker`.")
     segments_dir: str = Field("segments", description="Folder of the segment definitions.")
     web_host: str = Field("127.0.0.1", description="Address the worker's HTTP listens on.")
     web_port: int = Field(8787, ge=0, le=65_535, description="Port the worker's HTTP listens on; 0 takes a free one.")
