@@ -152,6 +152,9 @@ class History(Protocol):
         What is no longer retained is skipped. Raises `Unreachable` when the broker cannot be asked.
         """
 
+    async def ends(self) -> Mapping[int, int]:
+        """For each partition the offset its next record gets. Raises `Unreachable` when the broker cannot be asked."""
+
 
 @dataclass(slots=True)
 class WebDeps:

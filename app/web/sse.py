@@ -15,23 +15,29 @@ _HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-con
 
 
 class EventStreamResponse(Response):
-    """Sends `pieces` until they end, the client leaves, or its socket takes nothing for `STREAM_SEND_SECONDS_MAX`."""
+    """Sends `pieces` until they end, the client leaves, or its socket takes nothing for `STREAM_SEND_SECONDS_MAX`.
+
+    It is in `open_streams` as long as it runs, which is how their number is limited.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, pieces: AsyncIterator[bytes], metrics: WebMetrics) -> None:
+    def __init__(self, pieces: AsyncIterator[bytes], metrics: WebMetrics, open_streams: set[object]) -> None:
         super().__init__()
         self._pieces = pieces
         self._metrics = metrics
+        self._open = open_streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
         tasks = {asyncio.create_task(self._pump(send)), asyncio.create_task(_gone(receive))}
-        self._metrics.streams.inc()
+        self._open.add(self)
+        self._metrics.streams.set(len(self._open))
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._metrics.streams.dec()
+            self._open.discard(self)
+            self._metrics.streams.set(len(self._open))
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

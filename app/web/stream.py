@@ -78,6 +78,7 @@ class ChangeStream:
     # -------------------------------------------------------------------------------------- catching up
     async def _catch_up(self) -> AsyncIterator[bytes]:
         """What the client missed and the ring no longer has, read from the topic, until the ring goes on from there."""
+        await self._disbelieve()
         for _ in range(limits.CATCH_UP_ROUNDS_MAX):
             self._cursor = self._feed.first if self._wish.after is not None else self._cursor
             missing = self._missing()
@@ -91,6 +92,21 @@ class ChangeStream:
                     yield piece
             self._advance(missing)
         # Still behind: the first read of the ring says so.
+
+    async def _disbelieve(self) -> None:
+        """A position past the topic's end is of another topic (a broker made anew): then all that is here is new to the client.
+
+        A position past only this worker's tail is honest: another worker was quicker.
+        """
+        ahead = [p for p, at in self._position.items() if at > self._feed.heads[p]]
+        if not ahead or self._feed.history is None:
+            return
+        try:
+            ends = await self._feed.history.ends()
+        except Unreachable:
+            return
+        if any(self._position[p] > ends.get(p, 0) for p in ahead):
+            self._position = dict(self._feed.floors)
 
     def _missing(self) -> dict[int, tuple[int, int]]:
         """By partition the offsets [from, to) between the client's position and the ring."""

@@ -1,0 +1,106 @@
+"""Templates to HTML: escaping always on, values shown as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+from starlette.responses import Response
+
+from app.domain import limits as domain_limits
+from app.web.highlight import highlight
+from app.web.phrases import duration_words, fill, phrase, show
+from app.web.words import change_words, fact_words, member_name
+
+_FOLDER = Path(__file__).parent
+STATIC = _FOLDER / "static"
+_SPARK_WIDTH, _SPARK_HEIGHT = 120, 32
+
+
+class Pages:
+    """Renders the console's templates. `version` names the static files, so that a new release is loaded afresh."""
+
+    def __init__(self, title: str, version: str) -> None:
+        loader = jinja2.FileSystemLoader(_FOLDER / "templates")
+        self._environment = jinja2.Environment(
+            loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
+        self._environment.globals.update(app_title=title, app_version=version)
+        self._environment.filters.update(
+            number=number,
+            rate=rate,
+            instant=instant,
+            spark=spark,
+            path=path,
+            show=show,
+            length=duration_words,
+            words=words,
+            facts=fact_words,
+        )
+        self._environment.filters.update(highlight=highlight, member=_member, change_words=change_words, count=len, signal=signal_value)
+
+    def page(self, template: str, status: int = 200, **values: Any) -> Response:
+        """The page as an answer; never cached, so that going back shows the present."""
+        html = self._environment.get_template(template).render(**values)
+        return Response(html, status, {"Cache-Control": "no-store"}, "text/html; charset=utf-8")
+
+
+def number(value: float | None) -> str:
+    """1,234 · 12.5 · – for none."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 100 else f"{value:,.1f}"
+
+
+def rate(value: float | None) -> str:
+    """A share in percent; – for none."""
+    return "–" if value is None else f"{value:.1%}"
+
+
+def instant(ms: int | None) -> str:
+    """An instant in UTC, for readers without scripts; the script shows it in local time."""
+    if ms is None or not 0 <= ms <= domain_limits.TS_MAX_MS:
+        return "–"
+    return datetime.fromtimestamp(ms / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def path(text: object) -> str:
+    """A text as one segment of a URL's path."""
+    return quote(str(text), safe="")
+
+
+def words(expression: str, each: object = None) -> str:
+    """An expression in plain English."""
+    return fill(phrase(expression), each)
+
+
+def _member(row: dict[str, Any]) -> str:
+    return member_name(row.get("segment"), row.get("value"))
+
+
+def signal_value(signal: dict[str, Any]) -> str:
+    """A signal's value, durations as such."""
+    value = signal.get("value")
+    is_time = str(signal.get("expr", "")).startswith("since")
+    return duration_words(value) if is_time and isinstance(value, int | float) and not isinstance(value, bool) else show(value)
+
+
+def spark(sizes: Sequence[int]) -> dict[str, str]:
+    """The paths (`line`, `area`) of a sparkline in a box of 120 × 32."""
+    if len(sizes) < 2:
+        return {"line": "", "area": ""}
+    low, high = min(sizes), max(sizes)
+    span = (high - low) or 1
+    step = _SPARK_WIDTH / (len(sizes) - 1)
+    flat = high == low
+    points = [(index * step, _SPARK_HEIGHT / 2 if flat else _y(size, low, span)) for index, size in enumerate(sizes)]
+    line = "M" + "L".join([f"{x:.1f} {y:.1f}" for x, y in points])
+    return {"line": line, "area": f"{line}L{_SPARK_WIDTH} {_SPARK_HEIGHT}L0 {_SPARK_HEIGHT}Z"}
+
+
+def _y(size: int, low: int, span: int) -> float:
+    return _SPARK_HEIGHT - 3 - (size - low) / span * (_SPARK_HEIGHT - 6)

@@ -1,0 +1,78 @@
+// The size of a segment and who came and went, over the last hour.
+const EVERY_MS = 5000;
+
+function colour(name) { return getComputedStyle(document.documentElement).getPropertyValue(name).trim(); }
+
+// light-dark() is resolved only where a property of type colour uses it.
+function resolved(name) {
+  const probe = document.createElement("i");
+  probe.style.color = `var(${name})`;
+  document.body.append(probe);
+  const value = getComputedStyle(probe).color;
+  probe.remove();
+  return value || colour(name);
+}
+
+function faded(rgb, alpha) { return rgb.replace(/^rgb\((.*)\)$/, `rgba($1, ${alpha})`); }
+
+/** Columns for uPlot: instants, sizes worked out backwards from the present one, entered, left (downwards). */
+function columns(detail) {
+  const at = [], sizes = [], entered = [], exited = [];
+  let size = detail.size;
+  for (let i = detail.flow.length - 1; i >= 0; i--) {
+    const point = detail.flow[i];
+    at.unshift(point.at / 1000);
+    sizes.unshift(Math.max(0, size));
+    entered.unshift(point.entered || null);
+    exited.unshift(point.exited ? -point.exited : null);
+    size -= point.entered - point.exited;
+  }
+  const first = entered.findIndex((count, i) => count || exited[i]);
+  const start = Math.min(Math.max(0, first - 12), at.length - 60);
+  return [at, sizes, entered, exited].map((column) => column.slice(Math.max(0, start)));
+}
+
+function options(width) {
+  const line = resolved("--accent"), grid = resolved("--line"), dim = resolved("--dim");
+  const bars = uPlot.paths.bars({ size: [0.7, 8] });
+  const axis = { stroke: dim, grid: { stroke: grid, width: 1 }, ticks: { show: false }, font: "12px system-ui" };
+  return {
+    width, height: 220, cursor: { points: { size: 6 } }, legend: { live: true },
+    scales: {
+      y: { range: (_, low, high) => { const room = Math.max(2, (high - low) * 0.15); return [Math.max(0, low - room), high + room]; } },
+      flow: { range: (_, low, high) => { const most = Math.max(3, -low, high); return [-most * 2, most * 2]; } },
+    },
+    axes: [{ ...axis, space: 70 }, { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => Number.isInteger(tick) ? tick.toLocaleString() : "") }],
+    series: [
+      {},
+      { label: "members", stroke: line, width: 2, fill: faded(line, 0.12), points: { show: false } },
+      { label: "entered", scale: "flow", paths: bars, fill: faded(resolved("--in"), 0.75), width: 0, points: { show: false } },
+      { label: "left", scale: "flow", paths: bars, fill: faded(resolved("--out"), 0.75), width: 0, points: { show: false }, value: (_, raw) => raw == null ? "–" : String(-raw) },
+    ],
+  };
+}
+
+export function startChart() {
+  const box = document.getElementById("chart");
+  if (!box) return;
+  let plot = null, data = null;
+  const draw = () => {
+    if (!data || !window.uPlot) return;
+    if (plot) plot.destroy();
+    plot = new uPlot(options(box.clientWidth), data, box);
+  };
+  const ask = async () => {
+    if (document.hidden) return;
+    try {
+      const answer = await fetch(`/api/segments/${encodeURIComponent(box.dataset.segment)}`);
+      if (!answer.ok) return;
+      data = columns(await answer.json());
+      if (plot) plot.setData(data); else draw();
+    } catch { /* the server is away; the next time */ }
+  };
+  new ResizeObserver(() => { if (plot) plot.setSize({ width: box.clientWidth, height: 220 }); }).observe(box);
+  document.addEventListener("themechange", draw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  ask();
+  setInterval(ask, EVERY_MS);
+}
