@@ -27,9 +27,9 @@ __all__ = ["Definitions", "Group", "Segment", "load_folder", "load_text", "load_
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _SEGMENT_KEYS = (
-    "name", "title", "description", "when", "exit_when", "min_dwell", "cooldown", "for_each", "max_per_user", "tags", "enabled", "owner", "version",
+    "name", "title", "description", "when", "exit_when", "min_dwell", "cooldown", "for_each", "max_per_user", "tags", "enabled", "owner",
 )  # fmt: skip
-_GROUP_KEYS = ("name", "title", "description", "segments", "version")
+_GROUP_KEYS = ("name", "title", "description", "segments")
 _ROOT_KEYS = ("segments", "groups", "models")
 
 
@@ -163,7 +163,6 @@ class _Reader:
             tags=tuple(self._texts(keys.get("tags"), "tags")),
             owner=self._text(keys.get("owner"), "owner"),
             enabled=self._flag(keys.get("enabled")),
-            version=self._version(keys.get("version")),
             file=self._document.file,
             line=where(node)[0],
         )
@@ -177,7 +176,7 @@ class _Reader:
         if len(set(members)) != len(members):
             raise self.error(keys["segments"], "a segment stands twice in the group", ", ".join(members), "each segment once")
         title, description = self._text(keys.get("title"), "title"), self._text(keys.get("description"), "description")
-        return Group(name, tuple(members), title, description, self._version(keys.get("version")), self._document.file, where(node)[0])
+        return Group(name, tuple(members), title, description, 1, self._document.file, where(node)[0])
 
     # --- values of keys ----------------------------------------------------------------------------------------
 
@@ -248,12 +247,6 @@ class _Reader:
         if node is not None and type(value) is not bool:
             raise self.error(node, "enabled is true or false", f"{value!r:.80}", "true or false")
         return bool(value)
-
-    def _version(self, node: yaml.Node | None) -> int:
-        value = plain(node) if node is not None else 1
-        if node is not None and (type(value) is not int or value < 1):
-            raise self.error(node, "version is a whole number", f"{value!r:.80}", "1 or more")
-        return int(value)
 
 
 def _peek_name(item: yaml.Node) -> str:

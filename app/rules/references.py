@@ -1,4 +1,4 @@
-"""References between definitions: unknown names, groups' members, cycles, and the order in which segments can be judged."""
+"""References between definitions: unknown names, groups' members, circles."""
 
 from __future__ import annotations
 
@@ -40,25 +40,6 @@ def check_references(
     rest = [replace(s, group=None) for s in kept if s.name not in circle]
     left, left_groups, more = check_references(rest, good_groups, gone | set(circle))
     return left, left_groups, errors + more
-
-
-def evaluation_order(segments: Sequence[Segment], groups: Sequence[Group]) -> list[str]:
-    """Segment names so that each comes after those it refers to; alphabetical where nothing else decides."""
-    needs = _needs(segments, groups)
-    order: list[str] = []
-    done: set[str] = set()
-
-    def visit(name: str) -> None:
-        if name in done:
-            return
-        done.add(name)
-        for other in sorted(needs[name]):
-            visit(other)
-        order.append(name)
-
-    for name in sorted(needs):
-        visit(name)
-    return order
 
 
 def _unknown_reference(segment: Segment, names: Collection[str], gone: Collection[str]) -> DefinitionError | None:

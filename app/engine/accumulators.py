@@ -1,0 +1,229 @@
+"""What a function of *all* entries keeps: for `ever`, and inside one period of a calendar, session or range window.
+
+Each class has `new() → cell`, `add(cell, ts, value) → whether an answer may have changed`, `read(cell, now) → value`.
+Entries come in the order of application. Cells are lists and dicts of plain values, so that state is bytes at any moment.
+`need` is the largest count worth telling apart (None: all), see `app.rules.needs`; `bound` how many distinct values are kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.domain import limits
+from app.engine.exact import added, quotient
+from app.engine.values import key_value
+
+Cell = list[Any]
+
+
+class Count:
+    """A number, however many entries there were. `any` is count ≥ 1."""
+
+    def __init__(self, need: int | None) -> None:
+        self._need = need
+
+    def new(self) -> Cell:
+        return [0]
+
+    def add(self, cell: Cell, ts: int, value: Any) -> bool:
+        cell[0] += 1
+        return self._need is None or cell[0] <= self._need
+
+    def read(self, cell: Cell, now: int) -> Any:
+        return cell[0]
+
+
+class Total:
+    """sum, or avg: [entries, numerator, binary exponent], exact."""
+
+    def __init__(self, mean: bool) -> None:
+        self._mean = mean
+
+    def new(self) -> Cell:
+        return [0, _pack(0), 0]
+
+    def add(self, cell: Cell, ts: int, value: Any) -> bool:
+        cell[0] += 1
+        num, cell[2] = added(_unpack(cell[1]), cell[2], value)
+        cell[1] = _pack(num)
+        return True
+
+    def read(self, cell: Cell, now: int) -> Any:
+        if self._mean:
+            return quotient(_unpack(cell[1]), cell[2], cell[0]) if cell[0] else None
+        return quotient(_unpack(cell[1]), cell[2])
+
+
+def _pack(num: int) -> int | str:
+    """A whole number as stored state can hold it: beyond 64 bits as hexadecimal text."""
+    return num if -(1 << 63) <= num < (1 << 63) else hex(num)
+
+
+def _unpack(stored: int | str) -> int:
+    return stored if type(stored) is int else int(stored, 16)  # type: ignore[arg-type]
+
+
+class Extreme:
+    """min or max."""
+
+    def __init__(self, largest: bool) -> None:
+        self._largest = largest
+
+    def new(self) -> Cell:
+        return []
+
+    def add(self, cell: Cell, ts: int, value: Any) -> bool:
+        if cell and (value <= cell[0] if self._largest else value >= cell[0]):
+            return False
+        cell[:] = [value]
+        return True
+
+    def read(self, cell: Cell, now: int) -> Any:
+        return cell[0] if cell else None
+
+
+class Edge:
+    """first or last: the value at the earliest or latest entry, with its place among equals."""
+
+    def __init__(self, latest: bool) -> None:
+        self._latest = latest
+
+    def new(self) -> Cell:
+        return []
+
+    def add(self, cell: Cell, ts: int, value: Any) -> bool:
+        if cell and not self._latest:
+            return False
+        changed = not cell or cell[1] != value
+        cell[:] = [ts, value]
+        return changed
+
+    def read(self, cell: Cell, now: int) -> Any:
+        return key_value(cell[1]) if cell else None
+
+
+class Moment:
+    """The instant of the first or the latest entry, for since_first and since."""
+
+    def __init__(self, latest: bool) -> None:
+        self._latest = latest
+
+    def new(self) -> Cell:
+        return []
+
+    def add(self, cell: Cell, ts: int, value: Any) -> bool:
+        if cell and not self._latest:
+            return False
+        cell[:] = [ts]
+        return True
+
+    def read(self, cell: Cell, now: int) -> Any:
+        return cell[0] if cell else None
+
+
+class Different:
+    """How many different keys there were (values, days, sessions): distinct, days, session_count. Past `bound` the number is a lower bound."""
+
+    def __init__(self, need: int | None, bound: int = limits.MAX_POINTS) -> None:
+        self._need = need
+        self._keep = min(need or bound, bound)
+
+    def new(self) -> Cell:
+        return [{}, False]
+
+    def add(self, cell: Cell, ts: int, value: Any) -> bool:
+        seen = cell[0]
+        if value in seen:
+            return False
+        if len(seen) >= self._keep:
+            cell[1] = True
+            return False
+        seen[value] = 1
+        return True
+
+    def read(self, cell: Cell, now: int) -> Any:
+        return len(cell[0])
+
+    def approximate(self, cell: Cell) -> bool:
+        return bool(cell[1]) and self._need is None
+
+
+class Top:
+    """The most frequent value; of equals the one seen last: {key: [times, place of its latest entry]}, past `bound` the rarest, oldest leaves."""
+
+    def __init__(self, bound: int = limits.MAX_POINTS) -> None:
+        self._bound = bound
+
+    def new(self) -> Cell:
+        return [{}, 0, False]
+
+    def add(self, cell: Cell, ts: int, value: Any) -> bool:
+        seen, place = cell[0], cell[1]
+        cell[1] = place + 1
+        found = seen.get(value)
+        if found is not None:
+            found[0] += 1
+            found[1] = place
+            return True
+        if len(seen) >= self._bound:
+            del seen[min(seen, key=lambda key: (seen[key][0], seen[key][1]))]
+            cell[2] = True
+        seen[value] = [1, place]
+        return True
+
+    def read(self, cell: Cell, now: int) -> Any:
+        seen = cell[0]
+        return key_value(max(seen, key=lambda key: (seen[key][0], seen[key][1]))) if seen else None
+
+    def approximate(self, cell: Cell) -> bool:
+        return bool(cell[2])
+
+
+class Decay:
+    """Σ value·2^(−age/half-life), forward decay (Cormode et al. 2009): each entry's weight grows with its time instead of all shrinking.
+
+    With ts = q·h + r an entry adds value·2^(r/h) to the exact sum of its half-life q: cell [q, numerator, exponent, q, …], ascending.
+    At t the sums are scaled by 2^(q − q_t), exactly, added, and rounded once. Entries older than 1,000 half-lives are below what a double can tell from nothing.
+    """
+
+    KEEP = 1_000
+
+    def __init__(self, half_life_ms: int) -> None:
+        self.half_life_ms = half_life_ms
+
+    def new(self) -> Cell:
+        return []
+
+    def add(self, cell: Cell, ts: int, value: Any) -> bool:
+        q, r = divmod(ts, self.half_life_ms)
+        weight = value * 2.0 ** (r / self.half_life_ms)
+        if cell and cell[-3] == q:
+            num, cell[-1] = added(_unpack(cell[-2]), cell[-1], weight)
+            cell[-2] = _pack(num)
+        else:
+            while cell and cell[0] < q - self.KEEP:
+                del cell[:3]
+            num, k = added(0, 0, weight)
+            cell += [q, _pack(num), k]
+        return True
+
+    def raw(self, cell: Cell, now: int) -> float:
+        """The value at `now`, to the precision of a double."""
+        q_now, r = divmod(now, self.half_life_ms)
+        num, k = 0, 0
+        for i in range(0, len(cell), 3):
+            age = q_now - cell[i]
+            if age > self.KEEP:
+                continue
+            n, kn = _unpack(cell[i + 1]), cell[i + 2] + age
+            num, k = (num + (n << (k - kn)), k) if kn <= k else ((num << (kn - k)) + n, kn)
+        value = quotient(num, k)
+        return (value or 0.0) * 2.0 ** (-r / self.half_life_ms)
+
+    def read(self, cell: Cell, now: int) -> Any:
+        return rounded(self.raw(cell, now))
+
+
+def rounded(value: float) -> float:
+    """To 12 significant digits: what is meant to be equal is equal, whatever a power of two lost in its last bits."""
+    return float(f"{value:.11e}")

@@ -1,0 +1,358 @@
+"""The engine: one user's state and an event, or an instant, in; changes out. Pure: everything it knows comes as an argument.
+
+`apply` takes one event: the user's timers due at or before it fire first, each at its own due time; then the event feeds the signals it concerns, and what they touch is judged.
+`fire` lets time pass. An event older than the user's clock goes through `reorder`, which gives the state that the right order would have given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.domain.changes import Cause, Change, DefinitionRef, make_change
+from app.domain.events import Event
+from app.domain.limits import FOR_EACH_VALUES_DEFAULT, NEVER, PROFILE_ATTRIBUTES_MAX, TIMER_STEPS_MAX
+from app.domain.options import EngineOptions
+from app.engine import state as states
+from app.engine.calendar import Calendar
+from app.engine.conditions import Compiler, Condition
+from app.engine.facts import FactWriter
+from app.engine.judge import Flip, Instance, disarm, judge
+from app.engine.past import Reorder
+from app.engine.routing import EachRoute, Route, build_routes, each_touches
+from app.engine.signals import TEMPLATE, Signal
+from app.engine.state import UserState
+from app.engine.settle import settle
+from app.engine.units import SEPARATOR, Unit, instance_key, is_member, member_key, split_member_key
+from app.engine.values import key_value, scalar_key
+from app.rules.plan import Plan, UnitSpec, group_digest
+
+TIMER_RANK = -1
+
+
+class Engine:
+    """Judges users under one plan. Keeps nothing of any user: all of it is in the `UserState` handed in, which is changed in place."""
+
+    def __init__(self, plan: Plan, options: EngineOptions) -> None:
+        self.plan = plan
+        self.options = options
+        self.calendar = Calendar(options.timezone)
+        self.signals = {spec.key: Signal(spec, options, self.calendar) for spec in plan.signals}
+        self.units: list[Unit] = []
+        self._by_name: dict[str, Unit] = {}
+        self._compiler = Compiler(self.signals, self.calendar, self._membership)
+        for place, spec in enumerate(plan.units):
+            self._add_unit(spec, place)
+        self._connect(plan.units)
+        self._routes = build_routes(options.streams, self.signals.values(), plan.segments)
+        self._newborn = [(unit.place, None) for unit in self.units if unit.newborn]
+        self._profile_units = [unit for unit in self.units if unit.profile]
+        self._max_values = {s.name: s.max_per_user for s in plan.segments}
+        self._facts = FactWriter(self._compiler, self.signals)
+        self._reorder = Reorder(self, options)
+
+    # --- building ----------------------------------------------------------------------------------------------
+
+    def _add_unit(self, spec: UnitSpec, place: int) -> None:
+        owner = spec.segment.name if spec.segment else ""
+        trees = [self._compiler.condition(tree, owner) for tree in spec.trees]
+        when: Condition | None = trees[0] if trees else None
+        leave = trees[1] if len(trees) > 1 else None
+        unit = Unit(spec, place, when, leave, self._ref(spec))
+        self.units.append(unit)
+        self._by_name[unit.name] = unit
+
+    def _ref(self, spec: UnitSpec) -> DefinitionRef:
+        if spec.group is not None:
+            return DefinitionRef(spec.group.name, spec.group.version, group_digest(spec.group, self.plan.segments))
+        return spec.segment.ref() if spec.segment is not None else DefinitionRef(spec.name, 1, "")
+
+    def _membership(self, name: str) -> Any:
+        return lambda state: is_member(state, self._by_name[name])
+
+    def _connect(self, specs: tuple[UnitSpec, ...]) -> None:
+        dependents: dict[str, list[int]] = {}
+        readers: dict[int, list[int]] = {}
+        for unit, spec in zip(self.units, specs, strict=True):
+            for name in spec.units:
+                dependents.setdefault(name, []).append(unit.place)
+            for key in spec.signals:
+                readers.setdefault(key, []).append(unit.place)
+        for unit in self.units:
+            unit.dependents = tuple(dependents.get(unit.name, ()))
+        for key, places in readers.items():
+            self.signals[key].units = tuple(places)
+
+    # --- state -------------------------------------------------------------------------------------------------
+
+    def new_state(self, user: str) -> UserState:
+        """A user of whom nothing is known."""
+        return states.new_state(user, self.plan.digest)
+
+    def encode(self, state: UserState) -> bytes:
+        """The state's bytes, for the store and the changelog."""
+        return states.encode(state)
+
+    def decode(self, raw: bytes) -> UserState:
+        """The state in `raw`. Raises StateLayoutError."""
+        return states.decode(raw)
+
+    # --- steps -------------------------------------------------------------------------------------------------
+
+    def apply(self, state: UserState, event: Event, watermark: int) -> list[Change]:
+        """Apply one event (`watermark`: the partition's, epoch ms) and give the changes it and the timers due before it made.
+
+        A duplicate id counts once. Raises Refused("too_late") when a late event's place is further back than what is kept.
+        """
+        ts = event.ts
+        if ts < state.clock or (ts == state.clock and event.rank < state.rank):
+            return self._reorder.late(state, event)
+        changes: list[Change] = []
+        if self.is_duplicate(state, event):
+            return changes
+        if self.options.reorder:
+            self._reorder.remember(state, event, watermark)
+        if state.due <= ts:
+            self.fire_into(state, ts, changes)
+        self.step(state, event, changes)
+        return changes
+
+    def fire(self, state: UserState, upto: int) -> list[Change]:
+        """Fire every timer of the user due at or before `upto`, each at its own due time."""
+        changes: list[Change] = []
+        if state.due <= upto:
+            self.fire_into(state, upto, changes)
+        return changes
+
+    def fire_into(self, state: UserState, upto: int, changes: list[Change]) -> None:
+        """`fire`, adding to `changes`; after TIMER_STEPS_MAX instants the rest waits for the next call."""
+        for _ in range(TIMER_STEPS_MAX):
+            due = state.due
+            if due > upto:
+                return
+            self._fire_at(state, due, changes)
+
+    def _fire_at(self, state: UserState, due: int, changes: list[Change]) -> None:
+        """One step: all timers due at one instant."""
+        if due > state.clock:
+            state.clock, state.rank = due, TIMER_RANK
+        keys = [key for key, at in state.dues.items() if at <= due]
+        instances: set[Instance] = set()
+        for key in keys:
+            name, found, each = key.partition(SEPARATOR)
+            unit = self._by_name.get(name)
+            if unit is None:
+                disarm(state, key)
+            else:
+                instances.add((unit.place, each if found else None))
+        flips = judge(state, due, self.units, instances)
+        if state.due <= due:
+            for key in keys:
+                if state.dues.get(key, NEVER) <= due:
+                    disarm(state, key)
+        if flips:
+            self._emit(state, due, flips, Cause("timer", due=due), False, changes)
+
+    def step(self, state: UserState, event: Event, changes: list[Change]) -> None:
+        """Apply an event that is in order and no duplicate; timers due before it have fired."""
+        ts = event.ts
+        born = state.applied == 0
+        state.applied += 1
+        state.clock, state.rank = ts, event.rank
+        if event.has_id:
+            self._remember_id(state, event)
+        due: set[Instance] = set(self._newborn) if born else set()
+        route = self._routes.get(event.stream)
+        flips: list[Flip] = []
+        if route is None:
+            self._take_profile(state, event, due)
+            kind = "profile"
+        else:
+            self._take(state, event, route, due, flips)
+            kind = "event"
+        if due:
+            flips += judge(state, ts, self.units, due)
+            if len(flips) > 1:
+                flips.sort(key=lambda flip: flip.order)
+        if flips:
+            self._emit(state, ts, flips, Cause(kind, event.id, event.stream, ts), False, changes)
+
+    # --- feeding -----------------------------------------------------------------------------------------------
+
+    def _take(self, state: UserState, event: Event, route: Route, due: set[Instance], flips: list[Flip]) -> None:
+        ts, fields = event.ts, event.fields
+        if ts - state.session_last >= self.options.session_gap_ms:
+            state.session_start = ts
+        state.session_last = ts
+        composite: dict[int, tuple[Signal, int]] | None = None
+        for feed in route.feeds(fields):
+            if feed.test is not None and not feed.test(fields):
+                continue
+            signal = feed.signal
+            if signal.composite:
+                composite = composite or {}
+                composite[signal.key] = (signal, composite[signal.key][1] | feed.bit if signal.key in composite else feed.bit)
+            elif signal.take(state, fields, ts):
+                for place in signal.units:
+                    self._add(state, place, None, due)
+        if composite is not None:
+            for signal, mask in composite.values():
+                if signal.take_composite(state, fields, ts, mask, None):
+                    for place in signal.units:
+                        self._add(state, place, None, due)
+        for each in route.each:
+            self._take_each(state, event, each, due, flips)
+
+    def _add(self, state: UserState, place: int, each: str | None, due: set[Instance]) -> None:
+        unit = self.units[place]
+        if not unit.each:
+            due.add((place, None))
+        elif each is not None:
+            due.add((place, each))
+        else:
+            due.update((place, key) for key in state.values.get(unit.owner, ()))
+
+    def _take_each(self, state: UserState, event: Event, route: EachRoute, due: set[Instance], flips: list[Flip]) -> None:
+        touched, for_all, domain = each_touches(route, event.fields)
+        if not touched and not for_all:
+            return
+        for key in touched:
+            self._touch(state, route.segment, key, key == domain, due, flips)
+        values = state.values.get(route.segment, {})
+        masks: dict[tuple[int, str], int] = {}
+        for feed in for_all:
+            for key in (TEMPLATE, *values):
+                masks[feed.signal.key, key] = masks.get((feed.signal.key, key), 0) | feed.bit
+        for key, feeds in touched.items():
+            for feed in feeds:
+                masks[feed.signal.key, key] = masks.get((feed.signal.key, key), 0) | feed.bit
+        for (signal_key, key), mask in masks.items():
+            signal = self.signals[signal_key]
+            if signal.take_keyed(state, event.fields, event.ts, mask, key) and key:
+                for place in signal.units:
+                    self._add(state, place, key, due)
+
+    def _touch(self, state: UserState, segment: str, key: str, in_domain: bool, due: set[Instance], flips: list[Flip]) -> None:
+        """A value of a `for_each` segment is the most recent now; if it is one too many the least recent leaves, with all that was kept of it."""
+        values = state.values.setdefault(segment, {})
+        before = values.pop(key, None)
+        values[key] = bool(before) or in_domain
+        if before is None:
+            if len(values) > self._max_values.get(segment, FOR_EACH_VALUES_DEFAULT):
+                self._push_out(state, segment, next(iter(values)), key, flips)
+            self._own_cells(state, segment, key)
+        if values[key] is not before:
+            due.update((unit.place, key) for unit in self.units if unit.each and unit.owner == segment)
+
+    def _own_cells(self, state: UserState, segment: str, key: str) -> None:
+        """A new value's cells start from what un-keyed events left before it."""
+        for signal in self.signals.values():
+            if signal.owner == segment and signal.composite and TEMPLATE in state.signals.get(signal.key, ()):
+                signal.own_cell(state, key)
+
+    def _push_out(self, state: UserState, segment: str, key: str, by: str, flips: list[Flip]) -> None:
+        del state.values[segment][key]
+        for signal in self.signals.values():
+            if signal.owner == segment:
+                state.signals.get(signal.key, {}).pop(key, None)
+        for unit in self.units:
+            if unit.each and unit.owner == segment:
+                disarm(state, instance_key(unit.name, key))
+                state.held.pop(instance_key(unit.name, key), None)
+        own = member_key(segment, key)
+        state.exits.pop(own, None)
+        if state.members.pop(own, None) is not None:
+            flips.append(Flip(self._by_name[segment], key, "exited", by=by))
+
+    def _take_profile(self, state: UserState, event: Event, due: set[Instance]) -> None:
+        changed = _merged(state.attributes, event.fields.get("attributes", {}), event.ts)
+        changed = _merged(state.consent, event.fields.get("consent", {}), event.ts) or changed
+        if changed:
+            for unit in self._profile_units:
+                self._add(state, unit.place, None, due)
+
+    # --- duplicates --------------------------------------------------------------------------------------------
+
+    def is_duplicate(self, state: UserState, event: Event) -> bool:
+        """Whether an event of the same id was applied less than `dedupe_window` before."""
+        if not event.has_id:
+            return False
+        before = state.seen.get(states.remembered_id(event.id))
+        return before is not None and event.ts - before < self.options.dedupe_window_ms
+
+    def _remember_id(self, state: UserState, event: Event) -> None:
+        seen, edge = state.seen, event.ts - self.options.dedupe_window_ms
+        name = states.remembered_id(event.id)
+        seen.pop(name, None)
+        seen[name] = event.ts
+        while True:
+            oldest = next(iter(seen))
+            if seen[oldest] > edge and len(seen) <= self.options.dedupe_ids_max:
+                return
+            del seen[oldest]
+
+    # --- changes -----------------------------------------------------------------------------------------------
+
+    def _emit(self, state: UserState, at: int, flips: list[Flip], cause: Cause, late: bool, changes: list[Change]) -> None:
+        for flip in flips:
+            why = cause if flip.by is None else Cause("bound", cause.event_id, cause.stream, cause.ts, by=key_value(flip.by))
+            changes.append(self.change(state, at, flip, why, late))
+
+    def change(self, state: UserState, at: int, flip: Flip, cause: Cause, late: bool) -> Change:
+        """The change for a flip; takes the user's next sequence number."""
+        state.seq += 1
+        unit = flip.unit
+        facts = self._facts.of(state, at, flip, self._by_name)
+        if unit.kind == "group":
+            return make_change(state.user, state.seq, at, late, unit.ref, cause, facts, group=unit.name, change="moved", from_=flip.before, to=flip.after)
+        value = None if flip.each is None else key_value(flip.each)
+        return make_change(state.user, state.seq, at, late, unit.ref, cause, facts, segment=unit.name, value=value, change=flip.change)
+
+    def difference(self, before: UserState, after: UserState) -> list[Flip]:
+        """The flips that lead from one state's published memberships to another's, in the order of emission."""
+        flips: list[Flip] = []
+        for key in before.members.keys() ^ after.members.keys():
+            name, found, _ = key.partition(SEPARATOR)
+            unit = self._by_name.get(name)
+            if unit is not None and unit.kind == "segment" and unit.grouped is None:
+                flips.append(Flip(unit, self._each_of(key) if found else None, "entered" if key in after.members else "exited"))
+        for unit in self.units:
+            if unit.kind == "group" and before.groups.get(unit.name) != after.groups.get(unit.name):
+                flips.append(Flip(unit, None, "moved", before.groups.get(unit.name), after.groups.get(unit.name)))
+        return sorted(flips, key=lambda flip: flip.order)
+
+    @staticmethod
+    def _each_of(key: str) -> str:
+        found = scalar_key(split_member_key(key)[1])
+        assert found is not None
+        return found
+
+    # --- other definitions -------------------------------------------------------------------------------------
+
+    def settle(self, state: UserState) -> list[Change]:
+        """Bring a state made under other definitions under this plan: what is unknown is dropped, everything is judged at the user's clock, changes have the cause `definition`."""
+        return settle(self, state)
+
+    def unit(self, name: str) -> Unit | None:
+        """The unit of that name."""
+        return self._by_name.get(name)
+
+    @property
+    def facts(self) -> FactWriter:
+        """Writes the facts behind an answer."""
+        return self._facts
+
+
+def _merged(known: dict[str, tuple[int, Any]], news: Mapping[str, Any], ts: int) -> bool:
+    """Per name the value with the largest ts wins, of equals the later applied; a null is kept as one, so that an older value cannot come back."""
+    changed = False
+    for name, value in news.items():
+        before = known.get(name)
+        if before is not None and before[0] > ts:
+            continue
+        if before is None and len(known) >= PROFILE_ATTRIBUTES_MAX:
+            continue
+        known[name] = (ts, value)
+        changed = True
+    return changed
+

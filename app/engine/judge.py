@@ -1,0 +1,193 @@
+"""Judging: which memberships change at one step, and when each unit must be asked again.
+
+Out, a segment enters when `when` holds and `exit_when` does not, at the earliest `cooldown` after its last exit; in, it leaves when `exit_when` (by default: not `when`) holds,
+at the earliest `min_dwell` after its entry. A group's current segment is the first listed that is in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.domain.limits import NEVER
+from app.engine.state import UserState
+from app.engine.units import Unit, instance_key, member_key
+
+Instance = tuple[int, str | None]
+"""A unit's place and, for a `for_each` unit, the value's key."""
+
+
+@dataclass(slots=True)
+class Flip:
+    """One change that a step made: `entered`, `exited` or `moved`. `bound`: pushed out by the value named `by`."""
+
+    unit: Unit
+    each: str | None
+    change: str
+    before: str | None = None
+    after: str | None = None
+    by: str | None = None
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """Changes of one step stand in the order of segment or group name, then value."""
+        return (self.unit.name, "" if self.each is None else member_key(self.unit.name, self.each))
+
+
+def judge(state: UserState, now: int, units: list[Unit], due: set[Instance]) -> list[Flip]:
+    """Ask every instance in `due` and whatever depends on what changed; the flips in the order of emission."""
+    flips: list[Flip] = []
+    if len(due) == 1:
+        place, each = next(iter(due))
+        unit = units[place]
+        if not unit.dependents:
+            _ask(state, now, unit, each, flips)
+            return flips
+    waiting = due
+    while waiting:
+        instance = min(waiting, key=_place) if len(waiting) > 1 else next(iter(waiting))
+        waiting.discard(instance)
+        unit = units[instance[0]]
+        if _ask(state, now, unit, instance[1], flips):
+            for place in unit.dependents:
+                _add_instances(state, units[place], instance[1], waiting)
+    if len(flips) > 1:
+        flips.sort(key=lambda flip: flip.order)
+    return flips
+
+
+def _place(instance: Instance) -> tuple[int, str]:
+    return instance[0], instance[1] or ""
+
+
+def _add_instances(state: UserState, unit: Unit, each: str | None, waiting: set[Instance]) -> None:
+    if not unit.each:
+        waiting.add((unit.place, None))
+        return
+    known = state.values.get(unit.owner, {})
+    waiting.update((unit.place, key) for key in ([each] if each is not None and each in known else known))
+
+
+def _ask(state: UserState, now: int, unit: Unit, each: str | None, flips: list[Flip]) -> bool:
+    """Ask one instance; True when what others read of it changed."""
+    if unit.kind == "segment":
+        return _ask_segment(state, now, unit, each, flips)
+    if unit.kind == "held":
+        return _ask_held(state, now, unit, each)
+    return _ask_group(state, now, unit, flips)
+
+
+def _ask_held(state: UserState, now: int, unit: Unit, each: str | None) -> bool:
+    assert unit.when is not None
+    key = instance_key(unit.name, each)
+    truth, until = unit.when(state, now, each)
+    _arm(state, key, until)
+    if truth is (key in state.held):
+        return False
+    if truth:
+        state.held[key] = now
+    else:
+        del state.held[key]
+    return True
+
+
+def _ask_segment(state: UserState, now: int, unit: Unit, each: str | None, flips: list[Flip]) -> bool:
+    if each is not None and not state.values.get(unit.name, {}).get(each):
+        return False  # the value was never in the domain, or has been pushed out of it
+    key = instance_key(unit.name, each)
+    inside = state.members if unit.grouped is None else state.ranked
+    own = key if each is None else member_key(unit.name, each)
+    since = inside.get(own)
+    if since is None:
+        return _ask_outside(state, now, unit, each, key, inside, own, flips)
+    return _ask_inside(state, now, unit, each, key, inside, own, since, flips)
+
+
+def _ask_outside(
+    state: UserState, now: int, unit: Unit, each: str | None, key: str, inside: dict[str, int], own: str, flips: list[Flip]
+) -> bool:
+    truth, until = _wants_in(state, now, unit, each)
+    ready = state.exits[own] + unit.cooldown_ms if own in state.exits else 0
+    if not truth or now < ready:
+        _arm(state, key, until if not truth else min(until, ready))
+        return False
+    inside[own] = now
+    state.exits.pop(own, None)
+    _arm(state, key, max(_leaves(state, now, unit, each)[1], now + unit.dwell_ms))
+    if unit.grouped is None:
+        flips.append(Flip(unit, each, "entered"))
+    return True
+
+
+def _ask_inside(
+    state: UserState, now: int, unit: Unit, each: str | None, key: str, inside: dict[str, int], own: str, since: int, flips: list[Flip]
+) -> bool:
+    truth, until = _leaves(state, now, unit, each)
+    free = since + unit.dwell_ms
+    if not truth or now < free:
+        _arm(state, key, max(until, free) if not truth else free)
+        return False
+    del inside[own]
+    if unit.cooldown_ms:
+        state.exits[own] = now
+    _arm(state, key, max(_wants_in(state, now, unit, each)[1], now + unit.cooldown_ms) if unit.cooldown_ms else _wants_in(state, now, unit, each)[1])
+    if unit.grouped is None:
+        flips.append(Flip(unit, each, "exited"))
+    return True
+
+
+def _leaves(state: UserState, now: int, unit: Unit, each: str | None) -> tuple[bool, int]:
+    if unit.leave is not None:
+        return unit.leave(state, now, each)
+    assert unit.when is not None
+    truth, until = unit.when(state, now, each)
+    return not truth, until
+
+
+def _wants_in(state: UserState, now: int, unit: Unit, each: str | None) -> tuple[bool, int]:
+    assert unit.when is not None
+    truth, until = unit.when(state, now, each)
+    if unit.leave is None:
+        return truth, until
+    if not truth and until >= NEVER:
+        return False, NEVER
+    out, until_out = unit.leave(state, now, each)
+    if truth and not out:
+        return True, min(until, until_out)
+    return False, max(0 if truth else until, until_out if out else 0)
+
+
+def _ask_group(state: UserState, now: int, unit: Unit, flips: list[Flip]) -> bool:
+    assert unit.group is not None
+    before = state.groups.get(unit.name)
+    after = next((name for name in unit.group.segments if name in state.ranked), None)
+    if before == after:
+        return False
+    if before is not None:
+        del state.members[before]
+        del state.groups[unit.name]
+    if after is not None:
+        state.members[after] = now
+        state.groups[unit.name] = after
+    flips.append(Flip(unit, None, "moved", before, after))
+    return True
+
+
+def _arm(state: UserState, key: str, due: int) -> None:
+    """Ask this instance again at `due`; keeps `state.due` the earliest of all."""
+    dues = state.dues
+    if due >= NEVER:
+        before = dues.pop(key, NEVER)
+    else:
+        before = dues.get(key, NEVER)
+        if before == due:
+            return
+        dues[key] = due
+    if due < state.due:
+        state.due = due
+    elif before == state.due:
+        state.due = min(dues.values(), default=NEVER)
+
+
+def disarm(state: UserState, key: str) -> None:
+    """Forget an instance's timer."""
+    _arm(state, key, NEVER)

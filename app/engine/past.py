@@ -1,0 +1,107 @@
+"""Late events: giving the state that the right order would have given.
+
+For as far back as a late event may come, a user's state keeps snapshots of itself and every event since the oldest of them. When an event arrives that belongs
+before what was already applied, the newest snapshot before its place is taken, the events since (with the late one in its place) are applied again in order, in silence,
+and the memberships of the result are compared with the published ones: the differences are the corrections. Nothing else in the engine has to know
+about disorder; windows, chains, absences, dwell, cooldown and `held` are all as if the event had come in time. (Optimistic execution with
+rollback: Jefferson, *Virtual Time*, 1985.)
+
+Snapshots are taken at most once per lateness bound, so an event costs one encoding of the state per hour and user, not one per event.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.domain.changes import Cause, Change
+from app.domain.errors import Refused
+from app.domain.events import Event
+from app.domain.options import EngineOptions
+from app.engine import state as states
+from app.engine.state import Past, UserState
+
+if TYPE_CHECKING:
+    from app.engine.engine import Engine
+
+
+class Reorder:
+    """Keeps a user's recent past and replays it around late events."""
+
+    def __init__(self, engine: Engine, options: EngineOptions) -> None:
+        self._engine = engine
+        self._options = options
+        self._lateness = options.allowed_lateness_ms
+        self._wanted = engine.plan.fields
+
+    def remember(self, state: UserState, event: Event, watermark: int) -> None:
+        """Note an event that is about to be applied in order. No event older than `watermark` less the allowed lateness will come any more."""
+        past, horizon = state.past, watermark - self._lateness
+        if past is None or state.clock < horizon:
+            state.past = Past([(state.clock, state.rank, 0, states.encode_without_past(state))], [self._reduced(event)])
+            return
+        full = len(past.events) - past.snapshots[-1][2] >= self._options.reorder_events_max
+        if past.snapshots[-1][0] < horizon or full:
+            past.snapshots.append((state.clock, state.rank, len(past.events), states.encode_without_past(state)))
+            self._forget(past, horizon, full)
+        past.events.append(self._reduced(event))
+
+    def _reduced(self, event: Event) -> Event:
+        """The event with only the fields that a definition reads."""
+        wanted = self._wanted.get(event.stream)
+        if wanted is None:
+            return event
+        fields = event.fields
+        return Event(event.user, event.ts, event.stream, event.rank, event.id, event.has_id, {name: fields[name] for name in wanted if name in fields})
+
+    @staticmethod
+    def _forget(past: Past, horizon: int, full: bool) -> None:
+        """Drop what lies before the newest snapshot that every possible late event comes after; where events are too many, all before the newest one but one."""
+        keep = max((i for i, snapshot in enumerate(past.snapshots) if snapshot[0] < horizon), default=0)
+        if full:
+            keep = max(keep, len(past.snapshots) - 2)
+        gone = past.snapshots[keep][2]
+        past.snapshots = [(clock, rank, applied - gone, raw) for clock, rank, applied, raw in past.snapshots[keep:]]
+        del past.events[:gone]
+
+    def late(self, state: UserState, event: Event) -> list[Change]:
+        """Apply an event whose place is before the user's clock (or before an equal ts of a later stream)."""
+        past = state.past
+        snapshots = [s for s in past.snapshots if (s[0], s[1]) <= (event.ts, event.rank)] if past is not None else []
+        if past is None or not snapshots:
+            raise Refused(
+                "too_late",
+                f"ts {event.ts} is older than the {len(past.events) if past else 0} latest events kept of this user to put others in order (allowed_lateness, reorder_events_max)",
+            )
+        first, events = snapshots[-1][2], past.events
+        place = len(events)
+        while place > first and (events[place - 1].ts, events[place - 1].rank) > (event.ts, event.rank):
+            place -= 1
+        events = [*events[:place], self._reduced(event), *events[place:]]
+        fresh = states.decode(snapshots[-1][3])
+        self._replay(fresh, events[first:], state.clock)
+        return self._publish(state, fresh, Past(snapshots, events), event)
+
+    def _replay(self, fresh: UserState, events: list[Event], clock: int) -> None:
+        engine = self._engine
+        silent: list[Change] = []
+        for event in events:
+            if engine.is_duplicate(fresh, event):
+                continue
+            if fresh.due <= event.ts:
+                engine.fire_into(fresh, event.ts, silent)
+            engine.step(fresh, event, silent)
+        if fresh.due <= clock:
+            engine.fire_into(fresh, clock, silent)
+        if fresh.clock < clock:
+            fresh.clock, fresh.rank = clock, -1
+
+    def _publish(self, state: UserState, fresh: UserState, past: Past, event: Event) -> list[Change]:
+        engine = self._engine
+        flips = engine.difference(state, fresh)
+        late = event.ts < state.clock
+        fresh.seq = state.seq
+        fresh.past = past
+        for name in UserState.__struct_fields__:
+            setattr(state, name, getattr(fresh, name))
+        cause = Cause("event" if event.stream in self._wanted else "profile", event.id, event.stream, event.ts)
+        return [engine.change(state, state.clock, flip, cause, late) for flip in flips]

@@ -1,0 +1,384 @@
+"""A signal at work: what feeds it, what it keeps for a user, and what it says at an instant.
+
+Three kinds share one interface: `take` (feed an event), `read` (value and until when it holds). A *plain* signal counts events directly; a *composite* one
+counts the moments of a chain or an absence. Both may be *keyed* by the value of `for_each`: then a user's cell is {value key: cell}, with under ""
+the cell that only un-keyed events have fed, from which a new value's cell is copied.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from app.domain.limits import NEVER
+from app.domain.options import EngineOptions
+from app.engine import accumulators, sliding
+from app.engine.calendar import Calendar
+from app.engine.sources import EventSource, build_source
+from app.engine.state import UserState
+from app.engine.values import getter, is_number, scalar_key
+from app.rules import ast
+from app.rules.needs import COUNTING
+from app.rules.plan import SignalSpec
+from app.rules.types import range_bounds, uses_each
+
+TEMPLATE = ""
+_MISSING = object()
+
+
+class Leaf:
+    """One `Events` of a signal's selector: the events of `stream` that pass its filter, known to the signal as `bit`. `each` is the path compared with `each`."""
+
+    def __init__(self, node: ast.Events, bit: int) -> None:
+        self.stream = node.stream
+        self.where = node.where
+        self.bit = bit
+
+
+class Signal:
+    """One aggregate of the plan."""
+
+    def __init__(self, spec: SignalSpec, options: EngineOptions, calendar: Calendar) -> None:
+        node = spec.node
+        self.key = spec.key
+        self.text = spec.text
+        self.fn = node.fn
+        self.node = node
+        self.need = spec.need
+        self.keyed = uses_each(node)
+        self.owner = spec.owner
+        self.window = node.window
+        self.units: tuple[int, ...] = ()
+        self.leaves: list[Leaf] = []
+        self._source = build_source(node.selector, self._bit_of)
+        self.composite = not isinstance(self._source, EventSource)
+        self._calendar = calendar
+        self._store = _store(spec, options, calendar)
+        self._value = _value_reader(node, calendar)
+        self._fields = frozenset(_carried(node))
+
+    def _bit_of(self, node: ast.Events) -> int:
+        bit = 1 << len(self.leaves)
+        self.leaves.append(Leaf(node, bit))
+        return bit
+
+    # --- cells -------------------------------------------------------------------------------------------------
+
+    def new(self) -> list[Any]:
+        return [self._source.new(), self._store.new()] if self.composite else self._store.new()
+
+    def cell(self, state: UserState, each: str | None) -> list[Any] | None:
+        """The user's cell, or None where nothing was kept yet."""
+        found = state.signals.get(self.key)
+        if found is None or not self.keyed:
+            return found
+        return found.get(each) or found.get(TEMPLATE)
+
+    def own_cell(self, state: UserState, each: str | None) -> list[Any]:
+        """The user's cell to write to, made where there is none."""
+        if not self.keyed:
+            cell = state.signals.get(self.key)
+            if cell is None:
+                cell = state.signals[self.key] = self.new()
+            return cell  # type: ignore[no-any-return]
+        cells = state.signals.setdefault(self.key, {})
+        cell = cells.get(each)
+        if cell is None:
+            cell = cells[each] = copy.deepcopy(cells[TEMPLATE]) if TEMPLATE in cells else self.new()
+        return cell  # type: ignore[no-any-return]
+
+    # --- feeding -----------------------------------------------------------------------------------------------
+
+    def take(self, state: UserState, fields: Mapping[str, Any], ts: int) -> bool:
+        """Feed an event to a plain, un-keyed signal. True when an answer may have changed."""
+        value = self._value(fields, ts, state.session_start) if self._value is not None else 1
+        if value is _MISSING:
+            return False
+        cell = state.signals.get(self.key)
+        if cell is None:
+            cell = state.signals[self.key] = self._store.new()
+        return self._store.add(cell, ts, value, state)
+
+    def take_keyed(self, state: UserState, fields: Mapping[str, Any], ts: int, mask: int, each: str) -> bool:
+        """Feed an event to one value's cell of a keyed signal."""
+        if self.composite:
+            return self.take_composite(state, fields, ts, mask, each)
+        value = self._value(fields, ts, state.session_start) if self._value is not None else 1
+        return value is not _MISSING and self._store.add(self.own_cell(state, each), ts, value, state)
+
+    def take_composite(self, state: UserState, fields: Mapping[str, Any], ts: int, mask: int, each: str | None) -> bool:
+        """Feed an event that satisfies the leaves in `mask` to a chain's or an absence's signal."""
+        cell = self.own_cell(state, each)
+        changed = self._advance(cell, ts, state)
+        before = self._source.due(cell[0])
+        carried = {name: fields[name] for name in self._fields if name in fields}
+        for carrier in self._source.feed(cell[0], ts, mask, [state.applied, state.session_start, carried]):
+            changed = self._add_moment(cell[1], ts, carrier, state) or changed
+        return changed or self._source.due(cell[0]) != before
+
+    def _advance(self, cell: list[Any], now: int, state: UserState) -> bool:
+        changed = False
+        if self._source.due(cell[0]) <= now:
+            for ts, carrier in self._source.advance(cell[0], now):
+                changed = self._add_moment(cell[1], ts, carrier, state) or changed
+        return changed
+
+    def _add_moment(self, cell: list[Any], ts: int, carrier: list[Any], state: UserState) -> bool:
+        value = self._value(carrier[2], ts, carrier[1]) if self._value is not None else 1
+        return value is not _MISSING and self._store.add(cell, ts, value, state)
+
+    # --- reading -----------------------------------------------------------------------------------------------
+
+    def read(self, state: UserState, now: int, each: str | None) -> tuple[Any, int]:
+        """The value at `now` and until when it holds with no further event. For since and since_first the value is the *instant* of the entry, for decay the unrounded value."""
+        cell = self.cell(state, each)
+        if cell is None:
+            return self._store.empty, NEVER
+        if not self.composite:
+            return self._store.read(cell, now, state)
+        self._advance(cell, now, state)
+        value, until = self._store.read(cell[1], now, state)
+        due = self._source.due(cell[0])
+        return value, until if until < due else due
+
+    def at_least(self, state: UserState, now: int, each: str | None, k: int) -> tuple[bool, int]:
+        """Whether a counting signal has reached k (k ≥ 1), and until when that holds with no further event."""
+        cell = self.cell(state, each)
+        if cell is None:
+            return False, NEVER
+        if not self.composite:
+            return self._store.at_least(cell, now, state, k)
+        self._advance(cell, now, state)
+        value, until = self._store.at_least(cell[1], now, state, k)
+        due = self._source.due(cell[0])
+        return value, until if until < due else due
+
+    def approximate(self, state: UserState, each: str | None) -> bool:
+        """Whether entries were merged, so that the value is near the true one and not it."""
+        cell = self.cell(state, each)
+        if cell is None:
+            return False
+        if self.composite:
+            thinned = getattr(self._source, "approximate", None)
+            return bool(thinned is not None and thinned(cell[0])) or self._store.approximate(cell[1])
+        return self._store.approximate(cell)
+
+    @property
+    def store(self) -> Store:
+        return self._store
+
+
+class Store:
+    """The aggregate behind one window. `session` is read from the state, so every call carries it."""
+
+    empty: Any = None
+
+    def __init__(self, keep: Any, empty: Any) -> None:
+        self.keep = keep
+        self.empty = empty
+
+    def new(self) -> list[Any]:
+        return self.keep.new()  # type: ignore[no-any-return]
+
+    def add(self, cell: list[Any], ts: int, value: Any, state: UserState) -> bool:
+        raise NotImplementedError
+
+    def read(self, cell: list[Any], now: int, state: UserState) -> tuple[Any, int]:
+        raise NotImplementedError
+
+    def at_least(self, cell: list[Any], now: int, state: UserState, k: int) -> tuple[bool, int]:
+        value, until = self.read(cell, now, state)
+        return value >= k, until
+
+    def approximate(self, cell: list[Any]) -> bool:
+        test = getattr(self.keep, "approximate", None)
+        return bool(test is not None and test(cell))
+
+
+class SlidingStore(Store):
+    """`last W`."""
+
+    def __init__(self, keep: Any, empty: Any) -> None:
+        super().__init__(keep, empty)
+        self.add = lambda cell, ts, value, state, add=keep.add: add(cell, ts, value)  # type: ignore[method-assign, misc]
+        self.read = lambda cell, now, state, read=keep.read: read(cell, now)  # type: ignore[method-assign, misc]
+        if hasattr(keep, "at_least"):
+            self.at_least = lambda cell, now, state, k: keep.at_least(cell, now, k)  # type: ignore[method-assign]
+
+
+class EverStore(Store):
+    """`ever`: nothing leaves."""
+
+    def add(self, cell: list[Any], ts: int, value: Any, state: UserState) -> bool:
+        return bool(self.keep.add(cell, ts, value))
+
+    def read(self, cell: list[Any], now: int, state: UserState) -> tuple[Any, int]:
+        return self.keep.read(cell, now), NEVER
+
+
+class RangeStore(EverStore):
+    """`from A to B`: only entries inside count; what they said stays."""
+
+    def __init__(self, keep: Any, empty: Any, start: int, end: int) -> None:
+        super().__init__(keep, empty)
+        self._start, self._end = start, end
+
+    def add(self, cell: list[Any], ts: int, value: Any, state: UserState) -> bool:
+        return self._start <= ts < self._end and bool(self.keep.add(cell, ts, value))
+
+
+class PeriodStore(Store):
+    """`today`, `this week`, `this month`: [start of the period, cell]; another period's cell counts as none."""
+
+    def __init__(self, keep: Any, empty: Any, kind: str, calendar: Calendar) -> None:
+        super().__init__(keep, empty)
+        self._kind = kind
+        self._calendar = calendar
+
+    def new(self) -> list[Any]:
+        return [-1, self.keep.new()]
+
+    def add(self, cell: list[Any], ts: int, value: Any, state: UserState) -> bool:
+        start = self._calendar.period(self._kind, ts)[0]
+        if cell[0] != start:
+            cell[:] = [start, self.keep.new()]
+        return bool(self.keep.add(cell[1], ts, value))
+
+    def read(self, cell: list[Any], now: int, state: UserState) -> tuple[Any, int]:
+        start, end = self._calendar.period(self._kind, now)
+        return (self.keep.read(cell[1], now), end) if cell[0] == start else (self.empty, NEVER)
+
+    def approximate(self, cell: list[Any]) -> bool:
+        return super().approximate(cell[1])
+
+
+class SessionStore(Store):
+    """`session`: [start of the session, cell]; it counts while that session is the current one and has not ended."""
+
+    def __init__(self, keep: Any, empty: Any, gap_ms: int) -> None:
+        super().__init__(keep, empty)
+        self._gap = gap_ms
+
+    def new(self) -> list[Any]:
+        return [-1, self.keep.new()]
+
+    def add(self, cell: list[Any], ts: int, value: Any, state: UserState) -> bool:
+        if not state.session_start <= ts < state.session_last + self._gap:
+            return False
+        if cell[0] != state.session_start:
+            cell[:] = [state.session_start, self.keep.new()]
+        return bool(self.keep.add(cell[1], ts, value))
+
+    def read(self, cell: list[Any], now: int, state: UserState) -> tuple[Any, int]:
+        end = state.session_last + self._gap
+        if cell[0] != state.session_start or now >= end:
+            return self.empty, NEVER
+        return self.keep.read(cell[1], now), end
+
+    def approximate(self, cell: list[Any]) -> bool:
+        return super().approximate(cell[1])
+
+
+def _store(spec: SignalSpec, options: EngineOptions, calendar: Calendar) -> Store:
+    node, window = spec.node, spec.node.window
+    empty = 0 if node.fn in (*COUNTING, "sum", "decay") else False if node.fn == "any" else None
+    if window.kind == "last":
+        return SlidingStore(_sliding(spec, window.ms, options.max_points), empty)
+    keep = _accumulator(spec, options.max_points)
+    if window.kind == "ever":
+        return EverStore(keep, empty)
+    if window.kind == "session":
+        return SessionStore(keep, empty, options.session_gap_ms)
+    if window.kind == "range":
+        start, end = range_bounds(window)
+        return RangeStore(keep, empty, calendar.instant(start), calendar.instant(end))
+    return PeriodStore(keep, empty, window.kind, calendar)
+
+
+def _sliding(spec: SignalSpec, window_ms: int, bound: int) -> Any:
+    match spec.node.fn:
+        case "any":
+            return sliding.Any_(window_ms)
+        case "count":
+            return sliding.Count(window_ms, spec.need, bound)
+        case "sum" | "avg":
+            return sliding.Total(window_ms, spec.node.fn == "avg", bound)
+        case "min" | "max":
+            return sliding.Extreme(window_ms, spec.node.fn == "max", bound)
+        case "distinct" | "days" | "session_count":
+            return sliding.Different(window_ms, spec.need, bound)
+        case "first":
+            return sliding.First(window_ms, bound)
+        case "last":
+            return sliding.Last(window_ms)
+        case _:
+            return sliding.Top(window_ms, bound)
+
+
+class _Whether:
+    """`any` over an accumulating window."""
+
+    def new(self) -> list[Any]:
+        return [False]
+
+    def add(self, cell: list[Any], ts: int, value: Any) -> bool:
+        before, cell[0] = cell[0], True
+        return not before
+
+    def read(self, cell: list[Any], now: int) -> Any:
+        return cell[0]
+
+
+def _accumulator(spec: SignalSpec, bound: int) -> Any:
+    match spec.node.fn:
+        case "any":
+            return _Whether()
+        case "count":
+            return accumulators.Count(spec.need)
+        case "sum" | "avg":
+            return accumulators.Total(spec.node.fn == "avg")
+        case "min" | "max":
+            return accumulators.Extreme(spec.node.fn == "max")
+        case "distinct" | "days" | "session_count":
+            return accumulators.Different(spec.need, bound)
+        case "first" | "last":
+            return accumulators.Edge(spec.node.fn == "last")
+        case "since" | "since_first":
+            return accumulators.Moment(spec.node.fn == "since")
+        case "decay":
+            return accumulators.Decay(spec.node.half_life_ms)
+        case _:
+            return accumulators.Top(bound)
+
+
+def _value_reader(node: ast.Aggregate, calendar: Calendar) -> Callable[[Mapping[str, Any], int, int], Any] | None:
+    """What an entry contributes: (fields, ts, start of its session) → value, or _MISSING; None where every entry is alike."""
+    if node.fn == "days":
+        return lambda fields, ts, session: calendar.period("today", ts)[0]
+    if node.fn == "session_count":
+        return lambda fields, ts, session: session
+    if node.field is None:
+        return None
+    read = getter(node.field)
+    if node.fn in ("sum", "avg", "min", "max", "decay"):
+        return lambda fields, ts, session: v if is_number(v := read(fields)) else _MISSING
+
+    def key(fields: Mapping[str, Any], ts: int, session: int) -> Any:
+        found = scalar_key(read(fields))
+        return _MISSING if found is None else found
+
+    return key
+
+
+def _carried(node: ast.Aggregate) -> Iterable[str]:
+    """The top-level fields that moments must carry: the aggregate's own and those that chains and absences are matched on."""
+    if node.field is not None:
+        yield node.field[0]
+    stack = [node.selector]
+    while stack:
+        selector = stack.pop()
+        if isinstance(selector, (ast.Chain, ast.Absence)) and selector.on is not None:
+            yield selector.on[0]
+        if not isinstance(selector, ast.Events):
+            stack.extend(ast.children(selector))

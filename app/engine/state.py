@@ -1,0 +1,108 @@
+"""One user's state and its bytes.
+
+Layout (MessagePack, one array; positions are the order of the fields of `UserState`):
+
+    [layout, plan digest, user, clock, rank, applied, seq, session start, session last,
+     {signal key: cell}, {member key: since}, {held key: since}, {group's member: since}, {group: current},
+     {segment key: last exit}, {unit key: due}, {event id: ts}, {attribute: [ts, value]}, {consent: [ts, value]},
+     {segment: {value key: in the domain}}, past, due]
+
+`past` is null, or [[[clock, rank, events before it, state bytes without past], …], [event, …]]: earlier states and the events since the oldest of them,
+kept as far back as a late event may come.
+The layout number changes with any change of this drawing; bytes of another layout are refused, never misread.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from app.domain.errors import HypersegError
+from app.domain.events import Event
+from app.domain.limits import NEVER
+
+LAYOUT = 1
+
+
+class StateLayoutError(HypersegError):
+    """Stored state of another layout (or damaged bytes): restore it from the changelog or migrate it."""
+
+
+class Past(msgspec.Struct, gc=False, array_like=True):
+    """What lets a late event take its place: `snapshots` as (clock, rank, how many of `events` it has applied, bytes), oldest first."""
+
+    snapshots: list[tuple[int, int, int, bytes]]
+    events: list[Event]
+
+
+class UserState(msgspec.Struct, gc=False, array_like=True):
+    """All that is kept of one user. Instants are epoch ms.
+
+    `clock` is the largest ts or due time so far, `rank` the stream rank of the event applied last at it (-1: a timer). `applied` counts events, `seq` changes.
+    `members` are the published memberships (member key → since); `due` is the earliest instant in `dues`, NEVER when there is none.
+    """
+
+    layout: int
+    plan_digest: str
+    user: str
+    clock: int
+    rank: int
+    applied: int
+    seq: int
+    session_start: int
+    session_last: int
+    signals: dict[int, Any]
+    members: dict[str, int]
+    held: dict[str, int]
+    ranked: dict[str, int]
+    groups: dict[str, str]
+    exits: dict[str, int]
+    dues: dict[str, int]
+    seen: dict[str, int]
+    attributes: dict[str, tuple[int, Any]]
+    consent: dict[str, tuple[int, bool | None]]
+    values: dict[str, dict[str, bool]]
+    past: Past | None
+    due: int
+
+
+def new_state(user: str, plan_digest: str) -> UserState:
+    """A user nothing is known of: no events, a member of nothing."""
+    return UserState(LAYOUT, plan_digest, user, 0, -1, 0, 0, -NEVER, -NEVER, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, None, NEVER)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(UserState).decode
+
+
+def encode(state: UserState) -> bytes:
+    """The state's bytes."""
+    return _encode(state)
+
+
+def encode_without_past(state: UserState) -> bytes:
+    """The state's bytes as a snapshot holds them."""
+    past, state.past = state.past, None
+    raw = _encode(state)
+    state.past = past
+    return raw
+
+
+def decode(raw: bytes) -> UserState:
+    """The state in `raw`. Raises StateLayoutError."""
+    try:
+        state = _decode(raw)
+    except msgspec.MsgspecError as error:
+        raise StateLayoutError(f"stored state cannot be read: {error}; found {len(raw)} bytes, expected layout {LAYOUT}: restore it from the changelog") from None
+    if state.layout != LAYOUT:
+        raise StateLayoutError(f"stored state has layout {state.layout}, this version reads {LAYOUT}: restore it from the changelog")
+    return state
+
+
+def remembered_id(event_id: str) -> str:
+    """What is kept of an event id for deduplication: short ids as they are, long ones as a 96-bit hash."""
+    if len(event_id) <= 16:
+        return event_id
+    return blake2b(event_id.encode(), digest_size=12).hexdigest()

@@ -1,0 +1,135 @@
+"""Values of fields, and how two of them compare: at the type of the definition, null where the value has another."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from app.rules.types import Type
+
+Getter = Callable[[Mapping[str, Any]], Any]
+
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def getter(path: tuple[str, ...]) -> Getter:
+    """Reads a field by path; None where any part of the path is missing."""
+    if len(path) == 1:
+        name = path[0]
+        return lambda fields: fields.get(name)
+
+    def read(fields: Mapping[str, Any]) -> Any:
+        value: Any = fields
+        for name in path:
+            if not isinstance(value, dict):
+                return None
+            value = value.get(name)
+        return value
+
+    return read
+
+
+def is_number(value: Any) -> bool:
+    """Booleans are not numbers."""
+    return type(value) is int or type(value) is float
+
+
+def kind_of(value: Any) -> Type | None:
+    """The type of a dynamic value; None for null, lists and objects."""
+    kind = type(value)
+    if kind is str:
+        return Type.TEXT
+    if kind is int or kind is float:
+        return Type.NUMBER
+    return Type.BOOL if kind is bool else None
+
+
+def scalar_key(value: Any) -> str | None:
+    """What makes two scalars the same value: 1 and 1.0 are, true and 1 and "1" are not. None for null, lists and objects."""
+    kind = type(value)
+    if kind is str:
+        return "s" + str(value)
+    if kind is bool:
+        return "b1" if value else "b0"
+    if kind is int:
+        return f"n{value}"
+    if kind is float:
+        return f"n{int(value)}" if value.is_integer() else f"n{value!r}"
+    return None
+
+
+def key_value(key: str) -> str | int | float | bool:
+    """The value a `scalar_key` stands for."""
+    if key[0] == "s":
+        return key[1:]
+    if key[0] == "b":
+        return key == "b1"
+    return float(key[1:]) if any(c in key for c in ".e") and key[1:] not in ("inf",) else int(key[1:])
+
+
+def comparer(op: str, left: Type, right: Type) -> Callable[[Any, Any], bool]:
+    """The comparison of two values (None: null) whose static types are given; false where a value is null or of another type."""
+    test = _OPERATORS[op]
+    known = left if left is not Type.ANY else right
+    if known is Type.ANY:
+
+        def of_one_kind(a: Any, b: Any) -> bool:
+            kind = kind_of(a)
+            return kind is not None and kind is kind_of(b) and (kind is not Type.BOOL or op in ("==", "!=")) and test(a, b)
+
+        return of_one_kind
+    if known is Type.TEXT:
+        return lambda a, b: type(a) is str and type(b) is str and test(a, b)
+    if known is Type.BOOL:
+        return lambda a, b: type(a) is bool and type(b) is bool and test(a, b)
+    return lambda a, b: (type(a) is int or type(a) is float) and (type(b) is int or type(b) is float) and test(a, b)
+
+
+def calculate(op: str, a: Any, b: Any) -> int | float | None:
+    """a op b; None when a side is no number, on division by zero, and beyond a double's range."""
+    if not (is_number(a) and is_number(b)):
+        return None
+    try:
+        if op == "+":
+            result = a + b
+        elif op == "-":
+            result = a - b
+        elif op == "*":
+            result = a * b
+        else:
+            result = a / b if b else None
+    except OverflowError:
+        return None
+    if type(result) is int:
+        return result if -(2**127) < result < 2**127 else float(result)
+    return result if result is not None and math.isfinite(result) else None
+
+
+def text_test(op: str, a: Any, b: Any) -> bool:
+    """contains, starts_with, ends_with; `contains` also looks for an element of a list."""
+    if op == "contains" and type(a) is list:
+        wanted = scalar_key(b)
+        return wanted is not None and any(scalar_key(item) == wanted for item in a)
+    if type(a) is not str or type(b) is not str:
+        return False
+    if op == "contains":
+        return b in a
+    return a.startswith(b) if op == "starts_with" else a.endswith(b)
+
+
+def within_km(lat: Any, lon: Any, lat0: float, lon0: float, km: float) -> bool:
+    """Great-circle distance at most `km`, on a sphere of radius 6,371.0088 km (haversine)."""
+    if not (is_number(lat) and is_number(lon) and -90 <= lat <= 90 and -180 <= lon <= 180):
+        return False
+    p0, p1 = math.radians(lat0), math.radians(lat)
+    half = math.sin((p1 - p0) / 2) ** 2 + math.cos(p0) * math.cos(p1) * math.sin(math.radians(lon - lon0) / 2) ** 2
+    return 2 * 6371.0088 * math.asin(min(1.0, math.sqrt(half))) <= km
