@@ -337,6 +337,10 @@ class Engine:
         """The unit of that name."""
         return self._by_name.get(name)
 
+    def plan_signals(self, name: str) -> frozenset[int]:
+        """The keys of the signals that a unit reads. Raises KeyError for an unknown name."""
+        return self.plan.units[self._by_name[name].place].signals
+
     @property
     def facts(self) -> FactWriter:
         """Writes the facts behind an answer."""
