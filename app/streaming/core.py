@@ -1,0 +1,309 @@
+"""One partition's work without its I/O: merge, admission, step, timers, and the batch that a commit makes durable.
+
+Synchronous; every call is one bounded slice, so that whoever drives it can let others run in between. Wall-clock instants are
+arguments. The store is read here and written by the driver, after the batch is in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.domain.changes import Change
+from app.domain.errors import Refused
+from app.domain.events import Event
+from app.domain.streams import Stream
+from app.streaming.cache import Cached, UserCache
+from app.streaming.merge import Entry, Lane, merge
+from app.streaming.ports import StepEngine
+from app.streaming.records import Batch, DeadLetter, LaneUpdate
+from app.streaming.wakeups import Wakeups
+from app.streaming.watermark import Clock
+from tables import changelog
+from tables.store import PartitionStore
+
+Decode = Callable[[bytes, Stream, bytes | None, str], Event]
+
+SLICE_RECORDS = 256  # a few milliseconds of work: what heartbeats, HTTP and the other partitions wait for
+SLICE_TIMERS = 128
+SLICE_USERS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a partition's work begins: by topic the first offset to process, and the watermark reached before."""
+
+    offsets: dict[str, int]
+    ends: dict[str, int]
+    asof: int
+    watermark: int
+    plan: str
+
+
+class Poisoned(Exception):  # noqa: N818  (a record's quality; the driver's answer is to set it aside)
+    """The engine failed on a record or a user in a way nobody foresaw. What is in memory is no longer trusted."""
+
+    def __init__(self, topic: str, offset: int, user: str) -> None:
+        self.topic = topic
+        self.offset = offset
+        self.user = user
+        super().__init__(f"{topic}@{offset} user {user!r}")
+
+
+class PartitionCore:
+    """See the module. `poison` is the set of (topic, offset) and ("", user) that are to be set aside.
+
+    Without `transactional` commits every state carries the offsets it includes, so that it stays exact when input is read again.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        streams: Sequence[Stream],
+        engine: StepEngine,
+        store: PartitionStore,
+        decode: Decode,
+        clock: Clock,
+        start: Start,
+        entries_max: int,
+        transactional: bool = True,
+        poison: frozenset[tuple[str, int | str]] = frozenset(),
+    ) -> None:
+        self.partition = partition
+        self.engine = engine
+        self.store = store
+        self.clock = clock
+        self.watermark = start.watermark
+        self.plan = start.plan
+        self.lanes = [Lane(s, start.offsets[s.topic], start.ends[s.topic], start.asof) for s in streams]
+        self.cache = UserCache(store, engine, entries_max)
+        self.wakeups = Wakeups(store, self.cache)
+        self.weight = 0
+        self.events = 0
+        self._by_topic = {lane.topic: lane for lane in self.lanes}
+        self._by_rank = {lane.stream.rank: number for number, lane in enumerate(self.lanes)}
+        self._decode = decode
+        self._poison = poison
+        self._transactional = transactional
+        self._latest = 0
+        self._number = 1
+        self._changes: list[Change] = []
+        self._letters: list[DeadLetter] = []
+        self._dirty: list[Cached] = []
+        self._offsets = {lane.topic: lane.next_offset for lane in self.lanes}
+        self._oldest_ms = 0
+        self._settled_upto: str | None = None
+
+    # ------------------------------------------------------------------------------------------- input
+    def offer(self, updates: Iterable[LaneUpdate]) -> None:
+        """Takes what a fetch brought."""
+        for update in updates:
+            self._by_topic[update.topic].offer(update)
+
+    @property
+    def settling(self) -> bool:
+        """Whether users remain that were last evaluated under other definitions; until then no input is processed."""
+        return self.plan != self.engine.plan.digest
+
+    @property
+    def drained(self) -> bool:
+        """Whether everything known to be readable has been processed."""
+        return all(lane.drained for lane in self.lanes)
+
+    @property
+    def lag(self) -> int:
+        """Records not processed yet, as far as is known."""
+        return sum(lane.lag for lane in self.lanes)
+
+    # -------------------------------------------------------------------------------------------- work
+    def step(self, now: int) -> bool:
+        """One slice of what there is to do at the wall-clock instant `now`; False when there is nothing."""
+        if self.settling:
+            self._settle_slice()
+            return True
+        self._latest = self.clock.latest(now)
+        entries = merge(self.lanes, SLICE_RECORDS, self._admit)
+        if entries:
+            self._oldest_ms = self._oldest_ms or now
+            self._process(entries)
+        self.watermark = max(self.watermark, self.clock.in_silence(self.lanes))
+        fired = self._fire_slice()
+        return bool(entries) or fired
+
+    def _admit(self, record: Any, stream: Stream) -> tuple[int | None, Any]:
+        try:
+            raw = record.value
+            if raw is None:
+                raise Refused("not_json", "the record has no value")
+            event = self._decode(raw, stream, record.key, f"{stream.topic}-{self.partition}-{record.offset}")
+            if event.ts > self._latest:
+                raise Refused("in_future", f"ts {event.ts} is more than {self.clock.max_future_ms} ms ahead of this worker's clock")
+        except Refused as refused:
+            return None, refused
+        return event.ts, event
+
+    def _process(self, entries: list[Entry]) -> None:
+        engine, users = self.engine, self.cache.users
+        apply, changes, number = engine.apply, self._changes, self._number
+        arm, dirty, watermark = self.wakeups.arm, self._dirty, self.watermark
+        self.weight += len(entries)
+        self.events += len(entries)
+        for entry in entries:
+            event = entry[3]
+            if (type(event) is not Event or self._poison) and not self._wanted(entry):
+                continue
+            user = event.user
+            cached = users.get(user) or self.cache.load(user)
+            if cached.cut and self._counted(cached, entry):
+                continue
+            state = cached.state
+            ts = event.ts
+            try:
+                if ts < watermark:
+                    self._make_way(cached, event, watermark)
+                else:
+                    watermark = ts
+                found = apply(state, event, watermark)
+            except Refused as refused:
+                self._bury(entry, refused)
+                continue
+            except Exception as error:
+                raise Poisoned(self._lane(entry).topic, entry[2], user) from error
+            if found:
+                changes += found
+            if cached.batch != number:
+                cached.batch = number
+                dirty.append(cached)
+            cached.changed = True
+            if state.due < cached.armed:
+                arm(cached, state.due)
+        self.watermark = watermark
+
+    def _make_way(self, cached: Cached, event: Event, watermark: int) -> None:
+        """Before an event behind the watermark: the user's timers that the watermark has passed fire, whatever the slicing was."""
+        if event.ts < self.clock.earliest(watermark):
+            allowed = self.clock.allowed_lateness_ms
+            raise Refused("too_late", f"ts {event.ts} is {watermark - event.ts} ms behind the watermark, at most {allowed} are allowed")
+        if cached.state.due <= watermark:
+            self._fire(cached, watermark)
+
+    def _counted(self, cached: Cached, entry: Entry) -> bool:
+        """Whether the event is in the user's state already: without transactions a crash leaves states ahead of the offsets."""
+        lanes = self.lanes
+        if all(lane.next_offset >= offset for lane, offset in zip(lanes, cached.cut, strict=False)):
+            cached.cut = ()
+        return bool(cached.cut) and entry[2] < cached.cut[self._by_rank[entry[1]]]
+
+    def _wanted(self, entry: Entry) -> bool:
+        """The rare cases: refused when it was decoded, set aside after a failure, or in the user's state already."""
+        item = entry[3]
+        if type(item) is not Event:
+            self._bury(entry, item)
+            return False
+        lane = self._lane(entry)
+        if (lane.topic, entry[2]) in self._poison or ("", item.user) in self._poison:
+            self._bury(entry, Refused("internal", "the engine failed on this record; please report it with the definitions in force"))
+            return False
+        return True
+
+    def _lane(self, entry: Entry) -> Lane:
+        return self.lanes[self._by_rank[entry[1]]]
+
+    def _bury(self, entry: Entry, why: Refused) -> None:
+        record = entry[4]
+        self._letters.append(DeadLetter(self._lane(entry).topic, entry[2], record.key, record.value, why.reason, why.detail))
+
+    def _fire_slice(self) -> bool:
+        if self.wakeups.next > self.watermark:
+            return False
+        for cached in self.wakeups.due(self.watermark, SLICE_TIMERS):
+            self._fire(cached, self.watermark)
+        return True
+
+    def _fire(self, cached: Cached, watermark: int) -> None:
+        state = cached.state
+        self._touch(cached)
+        if state.due <= watermark and ("", cached.user) not in self._poison:
+            try:
+                self._changes += self.engine.fire(state, watermark)
+            except Exception as error:
+                raise Poisoned("", -1, cached.user) from error
+            cached.changed = True
+            self.weight += 1
+        self.wakeups.arm(cached, state.due)
+
+    def _touch(self, cached: Cached) -> None:
+        if cached.batch != self._number:
+            cached.batch = self._number
+            self._dirty.append(cached)
+
+    def _settle_slice(self) -> None:
+        rows = self.store.page(self._settled_upto, SLICE_USERS)
+        for user, row in rows:
+            cached = self.cache.adopt(user, row)
+            if cached.state.plan_digest != self.engine.plan.digest:
+                self._changes += self.engine.settle(cached.state)
+                self._touch(cached)
+                cached.changed = True
+                self.weight += 1
+                if cached.state.due < cached.armed:
+                    self.wakeups.arm(cached, cached.state.due)
+            self._settled_upto = user
+        if len(rows) < SLICE_USERS:
+            self.plan = self.engine.plan.digest
+            self._settled_upto = None
+
+    def switch(self, engine: StepEngine) -> None:
+        """From here on the definitions of `engine` hold: every user is brought under them before more input is processed."""
+        assert not self._dirty, "switch between batches only"
+        self.engine = engine
+        self.cache.switch(engine)
+        self._settled_upto = None
+
+    def forget(self, user: str) -> None:
+        """Removes the user's state with the next commit; what arrives later begins anew."""
+        cached = self.cache.users.get(user) or self.cache.load(user)
+        if not cached.new:
+            self.cache.forget(cached)
+            self._touch(cached)
+            cached.changed = True
+            self.weight += 1
+
+    # ------------------------------------------------------------------------------------------ commit
+    @property
+    def pending(self) -> bool:
+        """Whether there is anything a commit would make durable."""
+        return bool(self._dirty or self._letters) or any(lane.next_offset != self._offsets[lane.topic] for lane in self.lanes)
+
+    @property
+    def changes_pending(self) -> int:
+        """Changes of the next batch, so far."""
+        return len(self._changes)
+
+    def cut(self) -> Batch:
+        """Everything since the last cut, as one batch. The next slices work on; the batch before must be released first."""
+        capture = self.cache.capture
+        cut = changelog.NO_CUT if self._transactional else changelog.encode_cut([lane.next_offset for lane in self.lanes])
+        states, writes = [], []
+        for cached in self._dirty:
+            changed = cached.changed
+            write = capture(cached, cut)
+            writes.append(write)
+            if changed:
+                states.append((cached.user, write.raw))
+        self._offsets = {lane.topic: lane.next_offset for lane in self.lanes}
+        users = [cached.user for cached in self._dirty]
+        batch = Batch(
+            self._number, self._changes, self._letters, states, writes, self._offsets, self.watermark,
+            "" if self.settling else self.plan, self.weight, users, self._oldest_ms,
+        )  # fmt: skip
+        self._number += 1
+        self._changes, self._letters, self._dirty = [], [], []
+        self.weight = self._oldest_ms = 0
+        return batch
+
+    def release(self, batch: Batch) -> None:
+        """The batch is in the log and in the store."""
+        self.wakeups.written(batch.writes, batch.number)
+        self.cache.release(batch.users, batch.number)

@@ -1,0 +1,103 @@
+"""What a batch looks like on the topics: changes as CloudEvents, dead letters as they came, the changelog with its mark last."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from aiokafka import TopicPartition
+
+from app.domain.changes import Change, encode_change
+from app.streaming.outbox import Message, partition_for
+from app.streaming.records import Batch, DeadLetter
+from tables import changelog
+from tables.changelog import Mark
+
+Outgoing = dict[tuple[str, int], list[Message]]
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Names and partition counts. `source` is the CloudEvents source of changes."""
+
+    changes: str
+    dead_letters: str
+    changelog: str
+    changes_partitions: int
+    dead_letters_partitions: int
+    partitions: int
+    source: str
+
+
+class Writer:
+    """Builds one partition's messages. `letter_bytes_max`: a longer value of a dead letter is cut there, and says so."""
+
+    def __init__(self, topics: Topics, partition: int, log_name: str, letter_bytes_max: int | None = None) -> None:
+        self._topics = topics
+        self._partition = partition
+        self.log_name = log_name
+        self._letter_bytes_max = letter_bytes_max
+        self._same = topics.changes_partitions == topics.partitions
+        self._fixed = [
+            ("ce_specversion", b"1.0"),
+            ("ce_source", topics.source.encode()),
+            ("content-type", b"application/json"),
+        ]
+
+    def outgoing(self, batch: Batch, now: int) -> Outgoing:
+        """Changes and dead letters, by topic and partition, stamped with the wall-clock instant `now`."""
+        out: Outgoing = defaultdict(list)
+        for change in batch.changes:
+            key = change.user_id.encode()
+            out[self._topics.changes, self._change_partition(key)].append((key, encode_change(change, now), self._headers(change)))
+        if batch.letters:
+            where = (self._topics.dead_letters, self._partition % self._topics.dead_letters_partitions)
+            out[where] = [self._letter(letter, now) for letter in batch.letters]
+        return out
+
+    def _change_partition(self, key: bytes) -> int:
+        return self._partition if self._same else partition_for(key, self._topics.changes_partitions)
+
+    def _headers(self, change: Change) -> list[tuple[str, bytes]]:
+        return [
+            *self._fixed,
+            ("ce_id", change.change_id.encode()),
+            ("ce_type", _TYPES[change.change]),
+            ("ce_time", _rfc3339(change.at)),
+            ("ce_subject", change.user_id.encode()),
+        ]
+
+    def _letter(self, letter: DeadLetter, now: int) -> Message:
+        value, detail = letter.value, letter.detail
+        if value is not None and self._letter_bytes_max is not None and len(value) > self._letter_bytes_max:
+            detail = f"{detail} (the broker takes no record of {len(value)} bytes here: cut to {self._letter_bytes_max})"
+            value = value[: self._letter_bytes_max]
+        headers = [
+            ("reason", letter.reason.encode()),
+            ("detail", detail.encode("utf-8", "replace")),
+            ("topic", letter.topic.encode()),
+            ("partition", str(self._partition).encode()),
+            ("offset", str(letter.offset).encode()),
+            ("received_at", _rfc3339(now)),
+        ]
+        return letter.key, value, headers
+
+    def changelog(self, batch: Batch) -> Outgoing:
+        """The users' records and, last, the mark."""
+        records: list[Message] = [(changelog.user_key(user), raw, ()) for user, raw in batch.states]
+        mark = Mark(self.log_name, batch.watermark, batch.plan, list(batch.offsets), list(batch.offsets.values()))
+        records.append((changelog.MARK_KEY, changelog.encode_mark(mark), ()))
+        return {(self._topics.changelog, self._partition): records}
+
+    def offsets(self, batch: Batch) -> Mapping[TopicPartition, int]:
+        """What the group is told to be consumed."""
+        return {TopicPartition(topic, self._partition): offset for topic, offset in batch.offsets.items()}
+
+
+_TYPES = {kind: f"hyperseg.segment.{kind}".encode() for kind in ("entered", "exited", "moved")}
+
+
+def _rfc3339(ms: int) -> bytes:
+    return datetime.fromtimestamp(ms // 1000, UTC).strftime(f"%Y-%m-%dT%H:%M:%S.{ms % 1000:03d}Z").encode()

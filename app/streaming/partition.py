@@ -1,0 +1,355 @@
+"""The partition task: it owns one partition of all input topics, its users, its timers and its transactional producer.
+
+A *session* is one uninterrupted run of it:
+
+    fence the predecessor → bring the store up to the changelog → read the committed offsets → fetch → step, commit, step, commit …
+
+Whatever goes wrong ends the session; what was not committed is forgotten, and the next session begins from what the log says. There is
+one way to recover, and it is the same after a crash, an aborted transaction, a full disk and a broker that was away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import uuid4
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from app.domain.errors import HypersegError
+from app.domain.streams import Stream
+from app.observability.logs import get_logger
+from app.observability.metrics import PartitionMetrics
+from app.streaming.core import Decode, PartitionCore, Poisoned, Start
+from app.streaming.messages import Topics, Writer
+from app.streaming.outbox import Fenced, Link, Outbox, TooLarge
+from app.streaming.ports import StepEngine
+from app.streaming.records import Batch, Chunk
+from app.streaming.recovery import Rebuilder
+from app.streaming.restore import Restore
+from app.streaming.watermark import Clock
+from tables.kv import Kv
+from tables.meta import Meta
+from tables.store import PartitionStore
+
+log = get_logger(__name__)
+
+_STRETCH = 8  # under load a transaction grows to this many commit intervals
+_IDLE_S = 1.0
+_BACKOFF_S_MAX = 5.0
+_STOP_S_MAX = 10.0
+_LETTER_BYTES_SAFE = 512 * 1024
+
+
+class Input(Protocol):
+    """The consumer, as a task sees it (`transport.KafkaInput`)."""
+
+    async def is_member(self) -> bool: ...
+    def has(self, partition: int) -> bool: ...
+    async def committed(self, partition: int) -> dict[str, int | None]: ...
+    async def bounds(self, partition: int) -> tuple[dict[str, int], dict[str, int]]: ...
+    async def start(self, partition: int, session: int, offsets: dict[str, int], ends: dict[str, int], asof: int) -> None: ...
+    async def stop(self, partition: int) -> None: ...
+    def hold(self, topic: str, partition: int, on: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDeps:
+    """What all partition tasks of a worker share. Durations are milliseconds, `now` the wall clock in epoch milliseconds."""
+
+    link: Link
+    group: str
+    topics: Topics
+    streams: tuple[Stream, ...]
+    engine: StepEngine
+    decode: Decode
+    clock: Clock
+    input: Input
+    open_kv: Callable[[int], Kv]
+    disk: Executor
+    now: Callable[[], int]
+    commit_interval_ms: int = 50
+    commit_events: int = 5_000
+    cache_entries: int = 50_000
+    buffer_records: int = 20_000
+    transaction_timeout_ms: int = 60_000
+    transactional: bool = True
+
+
+class PartitionTask:
+    """One partition. `run` it; `offer` it chunks; `stop` it.
+
+    `state`: recovering · running · stalled. `reason`: why it is not running, a plain sentence, or "".
+    """
+
+    def __init__(self, partition: int, deps: TaskDeps, metrics: PartitionMetrics) -> None:
+        self.partition = partition
+        self.state = "recovering"
+        self.reason = f"partition {partition} is starting"
+        self.core: PartitionCore | None = None
+        self.last_commit_at = time.monotonic()
+        self._deps = deps
+        self._engine = deps.engine
+        self._metrics = metrics
+        self._poison: set[tuple[str, int | str]] = set()
+        self._letter_bytes_max: int | None = None
+        self._session = random.getrandbits(62)
+        self._number = 0
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._held: set[str] = set()
+        self._committing: asyncio.Task[None] | None = None
+        self._commit_began = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    # ---------------------------------------------------------------------------------- from the outside
+    def begin(self) -> None:
+        """Starts the task."""
+        self._task = asyncio.create_task(self._run(), name=f"partition-{self.partition}")
+
+    def offer(self, chunk: Chunk) -> None:
+        """A chunk of this partition; one of an earlier session is dropped, since that session's successor reads it again."""
+        core = self.core
+        if core is None or chunk.session != self._session or chunk.number != self._number:
+            return
+        self._number += 1
+        core.offer(chunk.lanes)
+        self._flow(core)
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """Commits what is done, lets go of the producer and the store. Gives up waiting after ten seconds: the log is right anyway."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is None:
+            return
+        await asyncio.wait([self._task], timeout=_STOP_S_MAX)
+        if not self._task.done():
+            log.warning("the last commit did not end in time and is left to be aborted", partition=self.partition)
+            self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    @property
+    def done(self) -> bool:
+        """Whether the task has ended (stopped, or its partition has another owner)."""
+        return self._task is not None and self._task.done()
+
+    def switch(self, engine: StepEngine) -> None:
+        """The definitions of `engine` hold from the next batch on."""
+        self._engine = engine
+        self._wake.set()
+
+    # -------------------------------------------------------------------------------------------- sessions
+    async def _run(self) -> None:
+        failures = 0
+        while not self._stopping:
+            began = time.monotonic()
+            try:
+                await self._one_session()
+                return
+            except Fenced:
+                if not await self._still_ours():
+                    log.info("another worker has this partition now; its task ends here", partition=self.partition)
+                    return
+                log.warning("the transaction was ended by the broker; beginning again", partition=self.partition)
+            except Poisoned as poisoned:
+                self._set_aside(poisoned)
+            except TooLarge:
+                self._letter_bytes_max = _LETTER_BYTES_SAFE
+            except (KafkaError, OSError, TimeoutError, HypersegError, ValueError) as error:
+                self._say_stalled(error)
+            except Exception as error:
+                log.exception("unforeseen failure; beginning again from the log", partition=self.partition)
+                self._say_stalled(error)
+            failures = 0 if time.monotonic() - began > 30 else failures + 1
+            await self._pause(min(_BACKOFF_S_MAX, 0.05 * 2**failures))
+
+    def _say_stalled(self, error: BaseException) -> None:
+        said = str(error) or type(error).__name__
+        self.state = "stalled"
+        if said not in self.reason:
+            log.warning("stalled; will go on by itself", partition=self.partition, cause=said)
+        self.reason = f"partition {self.partition} is stalled: {said}"
+
+    def _set_aside(self, poisoned: Poisoned) -> None:
+        where: tuple[str, int | str] = (poisoned.topic, poisoned.offset) if poisoned.topic else ("", poisoned.user)
+        self._poison.add(where)
+        log.error(
+            "the engine failed; the record is set aside",
+            partition=self.partition, topic=poisoned.topic, offset=poisoned.offset, user=poisoned.user, cause=repr(poisoned.__cause__),
+        )  # fmt: skip
+
+    async def _pause(self, seconds: float) -> None:
+        self._wake.clear()
+        if not self._stopping:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), seconds)
+
+    async def _still_ours(self) -> bool:
+        """Whether the group's coordinator confirms that the partition is this worker's: only then may it fence whoever fenced it."""
+        try:
+            return not self._stopping and await self._deps.input.is_member() and self._deps.input.has(self.partition)
+        except (KafkaError, ConnectionError):
+            return False
+
+    async def _one_session(self) -> None:
+        deps = self._deps
+        self.state = "recovering"
+        while not await self._still_ours():
+            if self._stopping:
+                return
+            await self._pause(0.2)
+        outbox = Outbox(deps.link, f"{deps.group}-{self.partition}" if deps.transactional else None, deps.transaction_timeout_ms)
+        store: PartitionStore | None = None
+        try:
+            kv = await asyncio.get_running_loop().run_in_executor(deps.disk, deps.open_kv, self.partition)
+            store = PartitionStore(kv)
+            await outbox.open()
+            core = await self._prepare(store)
+            await self._work(core, store, outbox)
+        finally:
+            self.core = None
+            if self._committing is not None:
+                self._committing.cancel()
+                await asyncio.wait([self._committing])
+                self._committing = None
+            with suppress(KafkaError, ConnectionError, RuntimeError):
+                await deps.input.stop(self.partition)
+            await outbox.close()
+            if store is not None:
+                await asyncio.get_running_loop().run_in_executor(deps.disk, store.close)
+
+    async def _prepare(self, store: PartitionStore) -> PartitionCore:
+        deps = self._deps
+        rebuilder = Rebuilder(store, self._engine)
+        restore = Restore(deps.link, TopicPartition(deps.topics.changelog, self.partition), rebuilder, self._restoring)
+        began = time.monotonic()
+        read = await restore.run()
+        log.info("recovered", partition=self.partition, records=read, users=store.meta.users, seconds=round(time.monotonic() - began, 2))
+        start = await self._start(store.meta)
+        core = PartitionCore(
+            self.partition, deps.streams, self._engine, store, deps.decode, deps.clock, start,
+            deps.cache_entries, deps.transactional, frozenset(self._poison),
+        )  # fmt: skip
+        self._session += 1
+        self._number = 0
+        self._held.clear()
+        self.core = core
+        await deps.input.start(self.partition, self._session, start.offsets, start.ends, start.asof)
+        return core
+
+    def _restoring(self, _read: int, left: int) -> None:
+        self.reason = f"partition {self.partition} is recovering: {left} records left"
+
+    async def _start(self, meta: Meta) -> Start:
+        """Where to begin: the group's offsets, or the changelog's where the group has forgotten them or commits are no transactions."""
+        deps = self._deps
+        committed = await deps.input.committed(self.partition) if deps.transactional else {}
+        asof = deps.now()
+        first, ends = await deps.input.bounds(self.partition)
+        offsets = {}
+        for stream in deps.streams:
+            known = committed.get(stream.topic)
+            offset = known if known is not None else meta.offsets.get(stream.topic, first[stream.topic])
+            if offset < first[stream.topic]:
+                log.error(
+                    "records were deleted by the topic's retention before they were read",
+                    topic=stream.topic, partition=self.partition, records=first[stream.topic] - offset,
+                )  # fmt: skip
+                offset = first[stream.topic]
+            offsets[stream.topic] = offset
+        return Start(offsets, ends, asof, meta.watermark, meta.plan if meta.users else self._engine.plan.digest)
+
+    # ------------------------------------------------------------------------------------------------ work
+    async def _work(self, core: PartitionCore, store: PartitionStore, outbox: Outbox) -> None:
+        deps = self._deps
+        writer = Writer(deps.topics, self.partition, store.meta.log or uuid4().hex, self._letter_bytes_max)
+        self.state, self.reason = "running", ""
+        self._commit_began = 0.0
+        while not self._stopping:
+            busy = core.step(deps.now())
+            self._flow(core)
+            await self._maybe_commit(core, store, outbox, writer, busy)
+            if self._engine is not core.engine and not core.pending and self._committing is None:
+                core.switch(self._engine)
+                busy = True
+            if busy:
+                await asyncio.sleep(0)
+            else:
+                await self._idle(core)
+        await self._finish_commit()
+        if core.pending:
+            await self._commit(core, store, outbox, writer, core.cut())
+
+    async def _idle(self, core: PartitionCore) -> None:
+        self._wake.clear()
+        wait_s = _IDLE_S
+        if core.pending and self._committing is None:
+            wait_s = max(0.0, self._commit_began + self._deps.commit_interval_ms / 1000 - time.monotonic())
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), wait_s)
+
+    async def _maybe_commit(self, core: PartitionCore, store: PartitionStore, outbox: Outbox, writer: Writer, busy: bool) -> None:
+        full = core.weight >= self._deps.commit_events or core.changes_pending >= self._deps.commit_events
+        if self._committing is not None:
+            if self._committing.done() or (full and core.weight >= 2 * self._deps.commit_events):
+                await self._finish_commit()
+            else:
+                return
+        interval_s = self._deps.commit_interval_ms / 1000 * (_STRETCH if busy else 1)
+        if core.pending and (full or time.monotonic() - self._commit_began >= interval_s):
+            self._commit_began = time.monotonic()
+            self._committing = asyncio.create_task(self._commit(core, store, outbox, writer, core.cut()))
+            self._committing.add_done_callback(lambda _: self._wake.set())
+
+    async def _finish_commit(self) -> None:
+        """Waits for the commit under way, if any, and raises what it raised."""
+        committing = self._committing
+        if committing is not None:
+            await asyncio.wait([committing])
+            self._committing = None
+            committing.result()
+
+    async def _commit(self, core: PartitionCore, store: PartitionStore, outbox: Outbox, writer: Writer, batch: Batch) -> None:
+        deps = self._deps
+        began = time.monotonic()
+        outgoing = writer.outgoing(batch, deps.now())
+        reached = await outbox.commit(outgoing, writer.changelog(batch), writer.offsets(batch), deps.group)
+        logged = time.monotonic()
+        meta = Meta(reached, batch.watermark, writer.log_name, batch.plan, 0, batch.offsets)
+        await asyncio.get_running_loop().run_in_executor(deps.disk, store.apply, batch.writes, meta)
+        core.release(batch)
+        self.last_commit_at = time.monotonic()
+        self._metrics.committed(batch, deps.now(), logged - began, self.last_commit_at - logged)
+
+    def _flow(self, core: PartitionCore) -> None:
+        """Back pressure: a topic whose buffer is full is not fetched until half of it is gone."""
+        high = max(1_000, self._deps.buffer_records // len(core.lanes))
+        for lane in core.lanes:
+            held = lane.topic in self._held
+            if lane.buffered > high and not held:
+                self._held.add(lane.topic)
+                self._deps.input.hold(lane.topic, self.partition, True)
+            elif held and lane.buffered < high // 2:
+                self._held.discard(lane.topic)
+                self._deps.input.hold(lane.topic, self.partition, False)
+
+
+def describe(task: PartitionTask) -> dict[str, Any]:
+    """The partition for status pages."""
+    core = task.core
+    return {
+        "partition": task.partition,
+        "state": task.state,
+        "watermark": core.watermark or None if core else None,
+        "lag": core.lag if core else 0,
+        "users": core.store.meta.users if core else None,
+    }

@@ -1,0 +1,78 @@
+"""What passes between the stages of the streaming path. Nothing here knows Faust or RocksDB."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from app.domain.changes import Change
+from tables.store import UserWrite
+
+
+class InputRecord(Protocol):
+    """A fetched record, as aiokafka gives it."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+class LaneUpdate(NamedTuple):
+    """What a fetch brought for one topic of a partition.
+
+    `position` is the offset the next fetch begins at. `end` is where the readable part of the topic ended at the instant `asof`
+    (epoch ms, taken before the broker was asked); None: not known now, so the topic counts as behind.
+    """
+
+    topic: str
+    records: list[Any]
+    position: int
+    end: int | None
+    asof: int
+
+
+class Chunk(NamedTuple):
+    """One fetch of one partition: all its topics, those without records included.
+
+    `session` names the start of the partition's task the fetch belongs to; `number` counts the chunks of that session.
+    """
+
+    partition: int
+    session: int
+    number: int
+    lanes: list[LaneUpdate]
+
+
+class DeadLetter(msgspec.Struct, gc=False):
+    """A record that did not fit, with the bytes it came with."""
+
+    topic: str
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    reason: str
+    detail: str
+
+
+class Batch(msgspec.Struct):
+    """What one commit makes durable.
+
+    `states`: (user, raw or None) for the changelog; `writes`: rows of the store, those of `states` and users that were only re-armed.
+    `offsets`: by topic, where the inputs are consumed up to (exclusive). `weight` is the work in it: events and fired timers.
+    """
+
+    number: int
+    changes: list[Change]
+    letters: list[DeadLetter]
+    states: list[tuple[str, bytes | None]]
+    writes: list[UserWrite]
+    offsets: dict[str, int]
+    watermark: int
+    plan: str
+    weight: int
+    users: list[str]
+    oldest_ms: int

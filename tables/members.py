@@ -1,0 +1,68 @@
+"""The members table: who is in what, in the order of segment, then user; and beside it how many.
+
+    key    "m" │ member key, UTF-8 │ 00 │ user, UTF-8          key    "s" │ member key, UTF-8
+    value  since, 8 bytes                                      value  count, 8 bytes
+
+A member key is a segment's name, or name │ 1f │ JSON of the `for_each` value (JSON escapes control characters, so neither part
+can hold 00). 00 is below every byte of a member key, so rows sort by (member key, user) with both compared as bytes, and all
+values of one segment lie together right behind the segment's own name.
+"""
+
+from __future__ import annotations
+
+PREFIX = b"m"
+SIZE_PREFIX = b"s"
+SIZE_UPPER = b"t"
+_END = b"\x00"
+_AFTER_END = b"\x01"
+_VALUE_SEPARATOR = b"\x1f"
+_AFTER_SEPARATOR = b"\x20"
+_NUMBER_BYTES = 8
+
+
+def key(member_key: str, user: str) -> bytes:
+    """The row's key."""
+    raw = member_key.encode()
+    assert _END not in raw, member_key
+    return PREFIX + raw + _END + user.encode()
+
+
+def parse(row_key: bytes) -> tuple[str, str]:
+    """(member key, user) of a row's key."""
+    assert row_key[:1] == PREFIX, row_key
+    member_key, end, user = row_key[1:].partition(_END)
+    assert end, row_key
+    return member_key.decode(), user.decode()
+
+
+def ranges(segment: str) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+    """The two key ranges (lower inclusive, upper exclusive), in order, that hold all members of a segment: itself, then its values."""
+    raw = PREFIX + segment.encode()
+    return (raw + _END, raw + _AFTER_END), (raw + _VALUE_SEPARATOR, raw + _AFTER_SEPARATOR)
+
+
+def after(member_key: str, user: str) -> bytes:
+    """The lower bound of the rows that sort behind this pair."""
+    return key(member_key, user) + _END
+
+
+def size_key(member_key: str) -> bytes:
+    """The key of a member key's count."""
+    return SIZE_PREFIX + member_key.encode()
+
+
+def size_key_of(row_key: bytes) -> str:
+    """The member key of a count's key."""
+    assert row_key[:1] == SIZE_PREFIX, row_key
+    return row_key[1:].decode()
+
+
+def encode_number(number: int) -> bytes:
+    """A since or a count."""
+    return number.to_bytes(_NUMBER_BYTES, "big")
+
+
+def decode_number(value: bytes) -> int:
+    """A since or a count."""
+    assert len(value) == _NUMBER_BYTES, value
+    return int.from_bytes(value, "big")
