@@ -54,6 +54,7 @@ class ChangeStream:
         self._window = 0
         self._sent = 0
         self._skipped = 0
+        self._said = -1
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The stream, in pieces of whole events; ends when the client is dropped or the worker stops."""
@@ -156,9 +157,11 @@ class ChangeStream:
         return b"id: %s\nevent: change\ndata: %s\n\n" % (self._id(), self._render(entry.raw))
 
     def _said_skipped(self) -> bytes:
-        if not self._skipped or int(time.monotonic()) == self._window:
+        """At most once a second how many were left out since it was last said."""
+        second = int(time.monotonic())
+        if not self._skipped or second == self._said:
             return b""
-        count, self._skipped = self._skipped, 0
+        count, self._skipped, self._said = self._skipped, 0, second
         return self._control("skipped", {"count": count})
 
     def _gap(self, ranges: dict[int, tuple[int, int]]) -> bytes:

@@ -1,5 +1,6 @@
 // The size of a segment and who came and went, over the last hour.
 const EVERY_MS = 5000;
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hour12: false });
 
 function colour(name) { return getComputedStyle(document.documentElement).getPropertyValue(name).trim(); }
 
@@ -40,13 +41,13 @@ function options(width) {
     width, height: 220, cursor: { points: { size: 6 } }, legend: { live: true },
     scales: {
       y: { range: (_, low, high) => { const room = Math.max(2, (high - low) * 0.15); return [Math.max(0, low - room), high + room]; } },
-      flow: { range: (_, low, high) => { const most = Math.max(3, -low, high); return [-most * 2, most * 2]; } },
+      flow: { range: (_, low, high) => { const most = Math.max(3, -low, high); return [-most * 1.3, most * 7]; } },
     },
-    axes: [{ ...axis, space: 70 }, { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => Number.isInteger(tick) ? tick.toLocaleString() : "") }],
+    axes: [{ ...axis, space: 70, values: (_, ticks) => ticks.map((tick) => clock.format(tick * 1000)) }, { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => Number.isInteger(tick) ? tick.toLocaleString() : "") }],
     series: [
-      {},
-      { label: "members", stroke: line, width: 2, fill: faded(line, 0.12), points: { show: false } },
-      { label: "entered", scale: "flow", paths: bars, fill: faded(resolved("--in"), 0.75), width: 0, points: { show: false } },
+      { label: "at", value: (_, raw) => raw == null ? "–" : clock.format(raw * 1000) },
+      { label: "members", stroke: line, width: 2, value: (_, raw) => raw == null ? "–" : raw.toLocaleString(), fill: faded(line, 0.12), points: { show: false } },
+      { label: "entered", scale: "flow", paths: bars, fill: faded(resolved("--in"), 0.75), width: 0, points: { show: false }, value: (_, raw) => raw == null ? "–" : String(raw) },
       { label: "left", scale: "flow", paths: bars, fill: faded(resolved("--out"), 0.75), width: 0, points: { show: false }, value: (_, raw) => raw == null ? "–" : String(-raw) },
     ],
   };

@@ -29,6 +29,7 @@ function brief(ms) {
 function words(ts, show) {
   const left = ts - now();
   if (show === "until") return left > 0 ? `in ${span(left)}` : "any moment";
+  if (show === "for") return left > -1500 ? "just now" : `for ${brief(-left)}`;
   if (show === "clock") return clock.format(ts);
   if (left > 1000) return `in ${span(left)}`;
   if (left < -30 * 86400e3) return day.format(ts);
