@@ -12,9 +12,11 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
 
 from app.broker.security import Security
 from app.domain.errors import Unreachable, UsageError
+from app.domain.streams import Stream
 
 _LEADERS_S_MAX = 15.0
 _POLL_S = 0.1
+_EMBEDDED_CLUSTER = "mockCluster"
 _FORBIDDEN = {"TopicAuthorizationFailedError", "ClusterAuthorizationFailedError", "PolicyViolationError"}
 _COMPACTED = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"}
 
@@ -37,18 +39,16 @@ class Shape:
     replication: int = 1
 
 
-async def ensure_topics(
-    bootstrap: str, topics: Sequence[Topic], shape: Shape | None = None, security: Security | None = None, embedded: bool = False
-) -> int:
+async def ensure_topics(bootstrap: str, topics: Sequence[Topic], shape: Shape | None = None, security: Security | None = None) -> int:
     """Sees to it that `topics` exist; gives the number of partitions of those that belong together.
 
-    Topics that exist keep the partitions they have, and decide how many the others of `together` get. With `embedded` (whose broker
-    has no CreateTopics) asking for them makes them. Raises UsageError when existing ones disagree or creating is refused, Unreachable
+    Topics that exist keep the partitions they have, and decide how many the others of `together` get. The embedded broker has no
+    CreateTopics: asking for them makes them. Raises UsageError when existing ones disagree or creating is refused, Unreachable
     when no broker answers.
     """
     admin = await _connect(bootstrap, security or Security())
     try:
-        if embedded:
+        if (await admin.describe_cluster())["cluster_id"].startswith(_EMBEDDED_CLUSTER):
             await _described(admin, [topic.name for topic in topics])
         return await _ensure(admin, topics, shape or Shape())
     except (KafkaError, TimeoutError) as error:
@@ -134,3 +134,10 @@ def _refuse(name: str, error: str, said: str | None, partitions: int) -> None:
 
 def _said(error: BaseException) -> str:
     return str(error) or type(error).__name__
+
+
+def ensure_inputs(bootstrap: str, streams: Iterable[Stream], shape: Shape, security: Security | None = None) -> dict[str, str]:
+    """`ensure_topics` for the input streams, from code with no event loop running; gives stream name → topic."""
+    topics = {stream.name: stream.topic for stream in streams}
+    asyncio.run(ensure_topics(bootstrap, [Topic(name) for name in topics.values()], shape, security))
+    return topics

@@ -29,3 +29,21 @@ def read_settings(config: str | None = None, set_: list[str] | None = None, **fl
     settings = load_settings(parse_set(set_ or ()) | given | {"config": config})
     configure_logs(settings.log_level, settings.log_json)
     return settings
+
+
+def parse_instant(text: str, flag: str) -> int:
+    """Epoch milliseconds of a flag's `TS`: whole milliseconds, or RFC 3339 with a zone; raises UsageError."""
+    from datetime import datetime
+
+    from app.domain.decode import epoch_ms
+    from app.domain.errors import UsageError
+
+    if text.lstrip("-").isdecimal():
+        return int(text)
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise UsageError(f"{flag} {text}: expected epoch milliseconds or RFC 3339 with a zone, such as 2026-11-22T10:00:00Z")
+    return epoch_ms(instant)

@@ -19,7 +19,7 @@ _TOPIC_AUTHORIZATION_FAILED = 29
 
 async def test_topics_come_by_asking_and_records_go_through(embedded: str) -> None:
     topic = fresh("clicks")
-    assert await ensure_topics(embedded, [Topic(topic), Topic("carts")], embedded=True) == PARTITIONS
+    assert await ensure_topics(embedded, [Topic(topic), Topic("carts")]) == PARTITIONS
     await produce(embedded, topic, [(b"u1", b"1"), (b"u1", b"2")])
     assert [(record.key, record.value) for record in await consume(embedded, topic)] == [(b"u1", b"1"), (b"u1", b"2")]
 
