@@ -111,7 +111,7 @@ def _segments(api: APIRouter, deps: WebDeps, catalogue: Catalogue, gather: Gathe
         page: dict[str, Any] = {"segment": found, **completeness(missing)}
         page["members"] = [{"user_id": row.user, "value": value_of(row.member_key), "since": row.since} for row in rows]
         page["next"] = encode_cursor(rows[-1][:2]) if len(rows) == limit else None
-        return json_response(page | ({"rows": rows} if local else {}))
+        return json_response(page | ({"rows": [list(row) for row in rows]} if local else {}))
 
 
 def _changes(api: APIRouter, deps: WebDeps, metrics: WebMetrics) -> None:
