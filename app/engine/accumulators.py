@@ -183,10 +183,11 @@ class Decay:
     """Σ value·2^(−age/half-life), forward decay (Cormode et al. 2009): each entry's weight grows with its time instead of all shrinking.
 
     With ts = q·h + r an entry adds value·2^(r/h) to the exact sum of its half-life q: cell [q, numerator, exponent, q, …], ascending.
-    At t the sums are scaled by 2^(q − q_t), exactly, added, and rounded once. Entries older than 1,000 half-lives are below what a double can tell from nothing.
+    At t the sums are scaled by 2^(q − q_t), exactly, added, and rounded once. A value below 2^−1000 counts as nothing (a double ends near 2^−1074), so entries much
+    older than 1,000 half-lives need not be kept.
     """
 
-    KEEP = 1_000
+    KEEP = 1_100
 
     def __init__(self, half_life_ms: int) -> None:
         self.half_life_ms = half_life_ms
@@ -225,5 +226,8 @@ class Decay:
 
 
 def rounded(value: float) -> float:
-    """To 12 significant digits: what is meant to be equal is equal, whatever a power of two lost in its last bits."""
-    return float(f"{value:.11e}")
+    """To 12 significant digits: what is meant to be equal is equal, whatever a power of two lost in its last bits. Below FAINT it is nothing."""
+    return float(f"{value:.11e}") if abs(value) >= FAINT else 0.0
+
+
+FAINT = 2.0**-1000

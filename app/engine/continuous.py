@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.domain import limits
-from app.engine.accumulators import rounded
+from app.engine.accumulators import FAINT, rounded
 from app.engine.values import calculate
 
 Interval = tuple[float, float]
@@ -49,8 +49,10 @@ class Linear:
         slack = 0.0
         for h, c in self.decays:
             first, last = c * 2.0 ** (-start / h), c * 2.0 ** (-end / h)
+            if abs(last) <= FAINT:
+                last = 0.0  # on the way it becomes nothing
             low, high = low + min(first, last), high + max(first, last)
-            slack += SLACK * max(abs(first), abs(last))
+            slack += SLACK * max(abs(first), abs(last)) if abs(last) > FAINT or abs(first) > 2 * FAINT else FAINT
         return low - slack, high + slack
 
     def plus(self, other: Linear, sign: int) -> Linear:

@@ -62,7 +62,7 @@ class UserState(msgspec.Struct, gc=False, array_like=True):
     dues: dict[str, int]
     seen: dict[str, int]
     attributes: dict[str, tuple[int, Any]]
-    consent: dict[str, tuple[int, bool | None]]
+    consent: dict[str, tuple[int, Any]]
     values: dict[str, dict[str, bool]]
     past: Past | None
     due: int
