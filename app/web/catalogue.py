@@ -61,7 +61,7 @@ class Catalogue:
             "version": definition["version"],
             "digest": definition["digest"],
             "tags": list(definition.get("tags") or ()),
-            "signals": list(definition.get("signals") or ()),
+            "signals": [{"expr": item} if isinstance(item, str) else item for item in definition.get("signals") or ()],
             "size": size,
             "entered_per_minute": entered,
             "exited_per_minute": exited,

@@ -60,7 +60,7 @@ class SegmentInfo(TypedDict):
     digest: str
     tags: list[str]
     owner: NotRequired[str | None]
-    signals: list[SignalInfo]
+    signals: list[SignalInfo] | list[str]
 
 
 class PartitionStatus(TypedDict):

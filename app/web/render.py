@@ -86,7 +86,8 @@ def signal_value(signal: dict[str, Any]) -> str:
     """A signal's value, durations as such."""
     value = signal.get("value")
     is_time = str(signal.get("expr", "")).startswith("since")
-    return duration_words(value) if is_time and isinstance(value, int | float) and not isinstance(value, bool) else show(value)
+    said = duration_words(value) if is_time and isinstance(value, int | float) and not isinstance(value, bool) else show(value)
+    return ("about " if signal.get("approximate") else "") + said + (" or more" if signal.get("or_more") else "")
 
 
 def spark(sizes: Sequence[int]) -> dict[str, str]:

@@ -73,25 +73,32 @@ def fact_words(fact: Mapping[str, Any], each: Any = None) -> str:
 def _truth(expression: str, value: bool, needs: str) -> str:
     """A condition that holds or does not: events that happened, absences that completed, memberships, flags."""
     node = tree(expression)
+    needed = _needs_words(needs)
     if isinstance(node, ast.Aggregate) and node.fn == "any":
         said = _happened(node, value)
+        needed = {"true": "one", "false": "none"}.get(needs, needed)
     elif isinstance(node, ast.Held):
-        said = f"for {duration_words(node.ms)} {'' if value else 'not '}without a break: {value_phrase(node.condition)}"
+        said = f"{'' if value else 'not '}for {value_phrase(node)}"
     elif isinstance(node, ast.SegmentRef):
         said = f"{'in' if value else 'not in'} {node.name}"
     else:
         said = f"{phrase(expression)}: {show(value)}"
-    return said if needs in ("true", "false") and (needs == "true") == value else f"{said} (needs {_needs_words(needs)})"
+    return said if needs == ("true" if value else "false") else f"{said} (needs {needed})"
 
 
 def _happened(node: ast.Aggregate, value: bool) -> str:
     window = window_words(node.window)
     if isinstance(node.selector, ast.Absence):
-        first, missing = with_article(node.selector.first), with_article(node.selector.missing)
-        passed = f"{duration_words(node.selector.within_ms)} passed without {missing} after {first}"
-        return f"{passed}, {window}".rstrip(", ") if value else f"never {passed}, {window}".rstrip(", ")
+        return _passed(node.selector, value) + (f", {window}" if window else "")
     said = with_article(node.selector) if value else f"no {selector_words(node.selector)}"
     return f"{said} {window}".rstrip()
+
+
+def _passed(absence: ast.Absence, value: bool) -> str:
+    passed, missing = duration_words(absence.within_ms), with_article(absence.missing)
+    if value:
+        return f"{passed} passed without {missing} after {with_article(absence.first)}"
+    return f"no {selector_words(absence.first)} was left without {missing} for {passed}"
 
 
 def _measure(fact: Mapping[str, Any], expression: str, value: Any, needs: str) -> str:
