@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import faust
 
@@ -17,14 +17,13 @@ class RebalanceDeps(NamedTuple):
 
 
 def register(app: faust.App, deps: RebalanceDeps) -> None:
-    """Connects the two signals. (Faust keeps only weak references to receivers; the app holds these.)"""
+    """Connects the two signals."""
 
-    async def revoked(_app: Any, _partitions: Any, **_: Any) -> None:
+    async def revoked(*_: Any, **__: Any) -> None:
         await deps.revoke()
 
     async def assigned(_app: Any, partitions: Any, **_: Any) -> None:
         await deps.assign({tp.partition for tp in partitions if tp.topic == deps.topic})
 
     app.on_partitions_revoked.connect(revoked)
-    app.on_partitions_assigned.connect(assigned)
-    app.hyperseg_receivers = (revoked, assigned)
+    app.on_partitions_assigned.connect(cast("Any", assigned))

@@ -25,9 +25,9 @@ from tables.store import PartitionStore
 
 Decode = Callable[[bytes, Stream, bytes | None, str], Event]
 
-SLICE_RECORDS = 256  # a few milliseconds of work: what heartbeats, HTTP and the other partitions wait for
-SLICE_TIMERS = 128
-SLICE_USERS = 128
+SLICE_RECORDS = 64  # a few milliseconds of work: what heartbeats, HTTP and the other partitions wait for
+SLICE_TIMERS = 64
+SLICE_USERS = 64
 
 
 @dataclass(frozen=True, slots=True)

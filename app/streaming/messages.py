@@ -86,9 +86,9 @@ class Writer:
 
     def changelog(self, batch: Batch) -> Outgoing:
         """The users' records and, last, the mark."""
-        records: list[Message] = [(changelog.user_key(user), raw, ()) for user, raw in batch.states]
+        records: list[Message] = [(changelog.user_key(user), raw, []) for user, raw in batch.states]
         mark = Mark(self.log_name, batch.watermark, batch.plan, list(batch.offsets), list(batch.offsets.values()))
-        records.append((changelog.MARK_KEY, changelog.encode_mark(mark), ()))
+        records.append((changelog.MARK_KEY, changelog.encode_mark(mark), []))
         return {(self._topics.changelog, self._partition): records}
 
     def offsets(self, batch: Batch) -> Mapping[TopicPartition, int]:

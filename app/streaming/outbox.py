@@ -24,7 +24,7 @@ BATCH_BYTES_MAX = 768 * 1024  # uncompressed; brokers take 1 MiB unless told oth
 _RETRY_BACKOFF_MS = 5  # the default 100 ms doubles the 99th percentile of a commit
 _CLOSE_S_MAX = 3.0
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = list[tuple[str, bytes]]
 Message = tuple[bytes | None, bytes | None, Headers]
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -62,7 +63,11 @@ class Input(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TaskDeps:
-    """What all partition tasks of a worker share. Durations are milliseconds, `now` the wall clock in epoch milliseconds."""
+    """What all partition tasks of a worker share. Durations are milliseconds, `now` the wall clock in epoch milliseconds.
+
+    `turn` lets one task compute a slice for each pass of the event loop: a commit is some fifteen passes long, and would otherwise
+    wait for a slice of every partition in each. `disk` has one thread: a store's writes and its closing stay in order.
+    """
 
     link: Link
     group: str
@@ -74,6 +79,7 @@ class TaskDeps:
     input: Input
     open_kv: Callable[[int], Kv]
     disk: Executor
+    turn: asyncio.Lock
     now: Callable[[], int]
     commit_interval_ms: int = 50
     commit_events: int = 5_000
@@ -167,7 +173,7 @@ class PartitionTask:
             except (KafkaError, OSError, TimeoutError, HypersegError, ValueError) as error:
                 self._say_stalled(error)
             except Exception as error:
-                log.exception("unforeseen failure; beginning again from the log", partition=self.partition)
+                log.error("unforeseen failure", partition=self.partition, cause=repr(error), where=_where(error))
                 self._say_stalled(error)
             failures = 0 if time.monotonic() - began > 30 else failures + 1
             await self._pause(min(_BACKOFF_S_MAX, 0.05 * 2**failures))
@@ -275,7 +281,8 @@ class PartitionTask:
         self.state, self.reason = "running", ""
         self._commit_began = 0.0
         while not self._stopping:
-            busy = core.step(deps.now())
+            async with deps.turn:
+                busy = core.step(deps.now())
             self._flow(core)
             await self._maybe_commit(core, store, outbox, writer, busy)
             if self._engine is not core.engine and not core.pending and self._committing is None:
@@ -341,6 +348,11 @@ class PartitionTask:
             elif held and lane.buffered < high // 2:
                 self._held.discard(lane.topic)
                 self._deps.input.hold(lane.topic, self.partition, False)
+
+
+def _where(error: BaseException) -> str:
+    """file:line of the innermost frames, for a log line."""
+    return " < ".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[:-4:-1])
 
 
 def describe(task: PartitionTask) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def round(self) -> list[Chunk]:
         """One round; empty while there is no consumer."""
-        return await self.in_thread(self.fetching.round()) if self.fetching else []  # type: ignore[no-any-return]
+        return await self.in_thread(self.fetching.round()) if self.fetching else []
 
     def verify_event_path(self, now: float, tp: Any) -> None:
         """Faust's own detector takes a paused topic for a stuck one; `watchdog` knows better."""
