@@ -1,0 +1,146 @@
+"""The console's pages: what is on them, and that nothing from outside becomes markup."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import orjson
+import pytest
+
+from app.web.guard import SECURITY_HEADERS
+from app.web.ports import WebDeps
+from tests.web.fakes import NOW, FakeState, change, definition, deps
+from tests.web.test_web_api import asking
+
+EVIL = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "{{ 7 * 7 }}",
+    "</title><b>",
+    "javascript:alert(1)",
+    "&lt;b&gt;",
+]
+_TAGS = """html head meta title link script body a header div img span nav form label svg circle path input kbd i button main footer
+h1 h2 h3 section b small em p ol ul li time code dl dt dd details summary meter table thead tbody tr th td article select option"""
+TAGS_KNOWN = set(_TAGS.split())
+
+
+class Page(HTMLParser):
+    """Tags, links and text of a page; fails on what the console never writes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.scripts: list[str | None] = []
+        self.words = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in TAGS_KNOWN, tag
+        found = dict(attrs)
+        assert not [name for name in found if name.startswith("on") or name == "style"], found
+        if tag == "script":
+            self.scripts.append(found.get("src"))
+        if tag == "a":
+            self.links.append(found["href"] or "")
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+async def page(client: httpx.AsyncClient, path: str) -> Page:
+    answer = await client.get(path)
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    found = Page(answer.text)
+    assert all(script and script.startswith("/static/") for script in found.scripts)
+    assert all(link.startswith(("/", "#", "?")) and not link.startswith("//") for link in found.links)
+    return found
+
+
+def hostile(evil: str) -> WebDeps:
+    """A worker where everything that people or events may fill is hostile."""
+    key = "interested_in\x1f" + orjson.dumps(evil).decode()
+    state = FakeState({evil: {"engaged": NOW, key: NOW}}, reasons=[evil])
+    more: dict[str, Any] = {
+        "title": evil,
+        "description": evil,
+        "tags": [evil],
+        "owner": evil,
+        "group": evil,
+        "when": f'click.x == "{evil}"',
+    }
+    state.definitions_ = [definition({**item, **more}) for item in state.definitions_]
+    worker = deps(state)
+    worker.feed.append(0, 0, change(evil, 1, segment="interested_in", value=evil, at=NOW))
+    worker.feed.append(0, 1, change(evil, 2, "moved", None, group=evil, from_=evil, to=evil))
+    return worker
+
+
+@pytest.mark.parametrize("evil", EVIL)
+async def test_nothing_from_outside_becomes_markup(evil: str) -> None:
+    async with asking(hostile(evil)) as client:
+        for path in (
+            "/",
+            f"/?q={quote(evil)}",
+            "/segments/engaged",
+            "/segments/interested_in",
+            f"/users/{quote(evil, safe='')}",
+            "/workers",
+        ):
+            assert evil in (await page(client, path)).words
+        for path in (f"/segments/{quote(evil, safe='')}", f"/users/{quote(evil + 'x', safe='')}"):
+            await page(client, path)
+
+
+async def test_the_overview_shows_segments_sizes_and_recent_changes(worker: WebDeps, client: httpx.AsyncClient) -> None:
+    worker.feed.append(0, 0, change("u1", at=NOW - 1_000))
+    shown = await page(client, "/")
+    assert {"/segments/engaged", "/segments/interested_in", "/users/u1"} <= set(shown.links)
+    assert "3 × carts + clicks in the last 7 days reached 21 (needs ≥ 20)" in shown.words
+    assert 'data-after="0-1"' in (await client.get("/")).text
+
+
+async def test_a_segments_page(client: httpx.AsyncClient) -> None:
+    shown = await page(client, "/segments/engaged")
+    assert ("3 * count(cart, last 7d) + count(click, last 7d) >= 20" in shown.words, "/users/u1" in shown.links) == (True, True)
+    assert "carts in the last 7 days" in shown.words
+
+
+async def test_a_users_page(client: httpx.AsyncClient) -> None:
+    shown = await page(client, "/users/u1")
+    for words in ("In 1 segment", "leaves engaged", "clicks in the last 7 days", "1 day 1 hour", "age", "31", "consent: marketing"):
+        assert words in " ".join(shown.words.split())
+
+
+async def test_looking_up_a_user(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/users?id=%20a/b%3F%20")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/users/a%2Fb%3F")
+    assert (await client.get("/users")).headers["location"] == "/"
+
+
+async def test_problems_are_pages_for_people(client: httpx.AsyncClient) -> None:
+    for path, status in (("/users/nobody", 404), ("/segments/nope", 404)):
+        answer = await client.get(path)
+        assert (answer.status_code, "<h1>" in answer.text) == (status, True)
+
+
+async def test_static_files_and_their_licences(client: httpx.AsyncClient) -> None:
+    for name in (
+        "console.css",
+        "console.js",
+        "feed.js",
+        "refresh.js",
+        "times.js",
+        "chart.js",
+        "theme.js",
+        "mark.svg",
+        "vendor/uplot/uPlot.iife.min.js",
+    ):
+        answer = await client.get(f"/static/{name}")
+        assert (answer.status_code, bool(answer.headers["etag"])) == (200, True)
+    assert "MIT" in (await client.get("/static/vendor/uplot/LICENSE")).text
+    assert "unsafe" not in SECURITY_HEADERS["Content-Security-Policy"]
