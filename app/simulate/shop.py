@@ -16,7 +16,9 @@ from app.simulate.visit import Cart, Step, Visit
 START_DEFAULT_MS = 1_767_600_000_000  # Monday 2026-01-05, 08:00 UTC: an hour as busy as the day's mean
 BOT_PAUSE_MS = 500  # a bot clicks twice a second, day and night
 _EVENTS_PER_VISIT = 9.7  # measured over many seeds; what turns events a second into visits a second
-_WARM_UP_MS = limits.HOUR_MS  # visits begun before the start, so that the first minute is as busy as the others
+# Visits begun before the start are played too, so that the first minute is as busy as the others; not more than a second's work.
+_WARM_UP_MS_MAX = 15 * limits.MINUTE_MS
+_WARM_UP_EVENTS_MAX = 20_000
 _RETURNS = 0.3  # of those who leave a cart behind
 _RETURN_MEAN_MS = 10 * limits.HOUR_MS
 # Visits by hour of the day (UTC), mean 1: a quiet night, a lunch hill, a busy evening.
@@ -136,7 +138,7 @@ class _Shop:
         """Instants at which a visit begins: a Poisson process whose rate follows the day, by thinning."""
         rhythm = self._options.rhythm
         mean_ms = 1000.0 * _EVENTS_PER_VISIT / self._options.rate / (_PEAK if rhythm else 1.0)
-        instant = float(self._options.start - _WARM_UP_MS)
+        instant = self._options.start - min(_WARM_UP_MS_MAX, 1000.0 * _WARM_UP_EVENTS_MAX / self._options.rate)
         while True:
             instant += self._chance.exponential(mean_ms)
             hour = int(instant) // limits.HOUR_MS % 24
