@@ -80,7 +80,7 @@ class PartitionCore:
         self.cache = UserCache(store, engine, entries_max)
         self.wakeups = Wakeups(store, self.cache)
         self.weight = 0
-        self.events = 0
+        self.caught_up = False  # at least once since the start
         self._by_topic = {lane.topic: lane for lane in self.lanes}
         self._by_rank = {lane.stream.rank: number for number, lane in enumerate(self.lanes)}
         self._decode = decode
@@ -128,6 +128,7 @@ class PartitionCore:
             self._oldest_ms = self._oldest_ms or now
             self._process(entries)
         self.watermark = max(self.watermark, self.clock.in_silence(self.lanes))
+        self.caught_up = self.caught_up or (not entries and self.drained)
         fired = self._fire_slice()
         return bool(entries) or fired
 
@@ -148,7 +149,6 @@ class PartitionCore:
         apply, changes, number = engine.apply, self._changes, self._number
         arm, dirty, watermark = self.wakeups.arm, self._dirty, self.watermark
         self.weight += len(entries)
-        self.events += len(entries)
         for entry in entries:
             event = entry[3]
             if (type(event) is not Event or self._poison) and not self._wanted(entry):

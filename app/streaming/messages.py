@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ from datetime import UTC, datetime
 from aiokafka import TopicPartition
 
 from app.domain.changes import Change, encode_change
-from app.streaming.outbox import Message, partition_for
+from app.streaming.outbox import Message
 from app.streaming.records import Batch, DeadLetter
 from tables import changelog
 from tables.changelog import Mark
@@ -20,15 +19,14 @@ Outgoing = dict[tuple[str, int], list[Message]]
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """Names and partition counts. `source` is the CloudEvents source of changes."""
+    """Names and partition counts; inputs, changes and changelog have the same. `source` is the CloudEvents source of changes."""
 
     changes: str
     dead_letters: str
     changelog: str
-    changes_partitions: int
-    dead_letters_partitions: int
-    partitions: int
     source: str
+    partitions: int
+    dead_letters_partitions: int = 1
 
 
 class Writer:
@@ -39,7 +37,6 @@ class Writer:
         self._partition = partition
         self.log_name = log_name
         self._letter_bytes_max = letter_bytes_max
-        self._same = topics.changes_partitions == topics.partitions
         self._fixed = [
             ("ce_specversion", b"1.0"),
             ("ce_source", topics.source.encode()),
@@ -48,17 +45,17 @@ class Writer:
 
     def outgoing(self, batch: Batch, now: int) -> Outgoing:
         """Changes and dead letters, by topic and partition, stamped with the wall-clock instant `now`."""
-        out: Outgoing = defaultdict(list)
+        out: Outgoing = {}
+        changes: list[Message] = []
         for change in batch.changes:
             key = change.user_id.encode()
-            out[self._topics.changes, self._change_partition(key)].append((key, encode_change(change, now), self._headers(change)))
+            changes.append((key, encode_change(change, now), self._headers(change)))
+        if changes:
+            out[self._topics.changes, self._partition] = changes
         if batch.letters:
             where = (self._topics.dead_letters, self._partition % self._topics.dead_letters_partitions)
             out[where] = [self._letter(letter, now) for letter in batch.letters]
         return out
-
-    def _change_partition(self, key: bytes) -> int:
-        return self._partition if self._same else partition_for(key, self._topics.changes_partitions)
 
     def _headers(self, change: Change) -> list[tuple[str, bytes]]:
         return [

@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -277,9 +277,10 @@ class PartitionTask:
     # ------------------------------------------------------------------------------------------------ work
     async def _work(self, core: PartitionCore, store: PartitionStore, outbox: Outbox) -> None:
         deps = self._deps
-        writer = Writer(deps.topics, self.partition, store.meta.log or uuid4().hex, self._letter_bytes_max)
+        topics = replace(deps.topics, dead_letters_partitions=await outbox.partitions(deps.topics.dead_letters))
+        writer = Writer(topics, self.partition, store.meta.log or uuid4().hex, self._letter_bytes_max)
         self.state, self.reason = "running", ""
-        self._commit_began = 0.0
+        self._commit_began, self.last_commit_at = 0.0, time.monotonic()
         while not self._stopping:
             async with deps.turn:
                 busy = core.step(deps.now())
@@ -299,7 +300,9 @@ class PartitionTask:
     async def _idle(self, core: PartitionCore) -> None:
         self._wake.clear()
         wait_s = _IDLE_S
-        if core.pending and self._committing is None:
+        if not core.pending:
+            self.last_commit_at = time.monotonic()  # nothing to commit is as good as committed
+        elif self._committing is None:
             wait_s = max(0.0, self._commit_began + self._deps.commit_interval_ms / 1000 - time.monotonic())
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), wait_s)

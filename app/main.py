@@ -1,0 +1,219 @@
+"""The composition root of a worker: settings → broker and topics → definitions, plan, engine → partition tasks → Faust app → web."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from faust.contrib.asgi import serve_asgi
+from prometheus_client import CollectorRegistry
+
+from agents import ingest, rebalance
+from app.broker.topics import Shape, Topic, ensure_topics
+from app.domain.decode import decode_event
+from app.domain.errors import HypersegError, InputError, UsageError
+from app.domain.options import EngineOptions
+from app.engine.engine import Engine
+from app.observability.logs import get_logger
+from app.observability.metrics import StreamMetrics
+from app.rules.definitions import load_folder
+from app.rules.plan import compile_plan
+from app.settings import Settings
+from app.streaming import collector
+from app.streaming.changes_tail import ChangesTail
+from app.streaming.cluster import Members
+from app.streaming.faust_app import FaustOptions, create_app
+from app.streaming.fetching import now_ms
+from app.streaming.local_state import LocalUsers
+from app.streaming.messages import Topics
+from app.streaming.outbox import Link
+from app.streaming.partition import TaskDeps
+from app.streaming.tasks import PartitionTasks
+from app.streaming.transport import KafkaInput
+from app.streaming.watchdog import CHECK_S, Watchdog
+from app.streaming.watermark import Clock
+from app.web.application import UVICORN_OPTIONS, build_app
+from app.web.feed import ChangeFeed
+from app.web.ports import WebDeps
+from tables.rocks import RocksKv, shared_cache
+
+log = get_logger(__name__)
+_STOP_S_MAX = 20.0
+
+
+class WorkerError(HypersegError):
+    """The worker cannot go on and must be started again."""
+
+
+def run_worker(settings: Settings) -> int:
+    """Runs a worker until SIGTERM or SIGINT; gives its exit code. Raises HypersegError for what a person must mend."""
+    if settings.embedded:
+        from app.broker.embedded import EmbeddedBroker
+
+        with EmbeddedBroker() as broker:
+            return asyncio.run(serve(settings, broker.bootstrap))
+    return asyncio.run(serve(settings, settings.bootstrap))
+
+
+async def serve(settings: Settings, bootstrap: str, stop: asyncio.Event | None = None) -> int:
+    """One worker on the broker at `bootstrap`, until a signal or `stop`."""
+    stop = stop or _on_signals()
+    worker = await build_worker(settings, bootstrap)
+    await worker.start()
+    try:
+        await worker.run_until(stop)
+    finally:
+        await worker.stop()
+    return 0
+
+
+class Worker:
+    """Everything that runs in one worker process, in the order it starts; it stops in the reverse."""
+
+    def __init__(self, app: Any, tasks: PartitionTasks, watchdog: Watchdog, tail: ChangesTail, feed: ChangeFeed, url: str) -> None:
+        self.app = app
+        self.tasks = tasks
+        self.watchdog = watchdog
+        self.feed = feed
+        self.url = url
+        self._tail = tail
+        self._tailing: asyncio.Task[None] | None = None
+        self._sweeper = collector.Sweeper(lambda: sum(task.core.watermark for task in tasks.tasks.values() if task.core))
+
+    async def start(self) -> None:
+        """Joins the group and serves HTTP; partitions begin as they are assigned."""
+        await self.app.start()
+        self._tailing = asyncio.create_task(self._tail.run(), name="changes-tail")
+        collector.calm()
+        log.info("worker started", url=self.url)
+
+    async def run_until(self, stop: asyncio.Event) -> None:
+        """Watches over it; raises WorkerError when it cannot go on."""
+        while not stop.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), CHECK_S)
+            if self.app.crashed:
+                raise WorkerError(f"worker: {self.app.crash_reason or 'a part of it crashed'}; start it again")
+            if not stop.is_set():
+                await self.watchdog.check()
+            if self.watchdog.fatal:
+                raise WorkerError(f"worker: {self.watchdog.fatal}; start it again")
+            self._sweeper.tick()
+
+    async def stop(self) -> None:
+        """Commits what is done, leaves the group, lets go of everything."""
+        log.info("worker stopping")
+        await self.tasks.close()
+        self.feed.close()
+        if self._tailing is not None:
+            self._tailing.cancel()
+            await asyncio.wait([self._tailing])
+        try:
+            async with asyncio.timeout(_STOP_S_MAX):
+                await self.app.stop()
+        except TimeoutError:
+            log.warning("leaving the group did not end in time")
+
+
+async def build_worker(settings: Settings, bootstrap: str) -> Worker:
+    """A worker that is ready to `start`. Raises Unreachable without a broker, InputError without a usable definition."""
+    options = settings.engine_options()
+    engine = _engine(settings, options)
+    port = _port(settings.web_host, settings.web_port)
+    url = settings.web_advertise.rstrip("/") or f"http://{settings.web_host}:{port}"
+    partitions = await _topics(settings, bootstrap)
+    topics = [stream.topic for stream in options.streams]
+    registry = CollectorRegistry()
+    metrics = StreamMetrics(registry)
+    client_options = settings.security().aiokafka_options()
+    app = create_app(
+        FaustOptions(
+            settings.app_id, bootstrap, client_options, topics, partitions, settings.data_dir, url, settings.web_host, port,
+            settings.session_timeout_ms, settings.heartbeat_interval_ms, settings.rebalance_timeout_ms,
+        )
+    )  # fmt: skip
+    source = KafkaInput(app, topics)
+    tasks = PartitionTasks(_task_deps(settings, options, engine, source, Link(bootstrap, client_options), partitions), metrics)
+    watchdog = Watchdog(source, tasks)
+    ingest.register(app, ingest.IngestDeps(topics, tasks.offer))
+    rebalance.register(app, rebalance.RebalanceDeps(topics[0], tasks.assign, tasks.revoke))
+    feed = ChangeFeed()
+    tail = ChangesTail(feed, bootstrap, settings.topic("changes"), settings.security())
+    identity = {"worker": url, "guarantee": settings.guarantee, "broker": "embedded" if settings.embedded else bootstrap}
+    wall = settings.clock == "wall"
+    state = LocalUsers(tasks, engine, partitions, now_ms, wall, metrics, identity, lambda: watchdog.trouble)
+    cluster = Members(app.assignor, topics[0], partitions, url)
+    web = WebDeps(state, cluster, feed, now_ms, version("hyperseg"), bind=settings.web_host, registry=registry)
+    serve_asgi(app, build_app(web), host=settings.web_host, port=port, **UVICORN_OPTIONS)
+    return Worker(app, tasks, watchdog, tail, feed, url)
+
+
+def _engine(settings: Settings, options: EngineOptions) -> Engine:
+    definitions = load_folder(settings.segments_dir, options)
+    for error in definitions.errors:
+        log.error("a definition is refused; the others keep running", what=str(error))
+    if not definitions.segments:
+        first = f": {definitions.errors[0]}" if definitions.errors else ""
+        raise InputError(f"segment definitions: none in {settings.segments_dir} can be used{first}")
+    return Engine(compile_plan(definitions, options), options)
+
+
+async def _topics(settings: Settings, bootstrap: str) -> int:
+    """Creates what is lacking; gives the number of partitions."""
+    wanted = [Topic(stream.topic) for stream in settings.input_streams()]
+    wanted += [Topic(settings.topic("changes")), Topic(settings.topic("changelog"), compacted=True)]
+    wanted.append(Topic(settings.topic("dead_letters"), together=False))
+    shape = Shape(settings.partitions, settings.replication)
+    return await ensure_topics(bootstrap, wanted, shape, settings.security())
+
+
+def _task_deps(settings: Settings, options: EngineOptions, engine: Engine, source: KafkaInput, link: Link, partitions: int) -> TaskDeps:
+    cache = shared_cache()
+    folder = Path(settings.data_dir) / "store" / settings.app_id
+    topics = Topics(
+        settings.topic("changes"), settings.topic("dead_letters"), settings.topic("changelog"), f"hyperseg/{settings.app_id}", partitions
+    )
+    return TaskDeps(
+        link=link,
+        group=settings.app_id,
+        topics=topics,
+        streams=options.streams,
+        engine=engine,
+        decode=decode_event,
+        clock=Clock(settings.clock == "wall", settings.wall_grace_ms, options.allowed_lateness_ms, options.max_future_ms),
+        input=source,
+        open_kv=lambda partition: RocksKv(folder / str(partition), cache),
+        disk=ThreadPoolExecutor(1, "disk"),
+        turn=asyncio.Lock(),
+        now=now_ms,
+        commit_interval_ms=settings.commit_interval_ms,
+        commit_events=settings.commit_events,
+        cache_entries=max(1_000, settings.cache_entries // partitions),
+        buffer_records=settings.fetch_buffer_records,
+        transaction_timeout_ms=settings.transaction_timeout_ms,
+        transactional=settings.guarantee == "exactly_once",
+    )
+
+
+def _port(host: str, port: int) -> int:
+    """The port itself, or a free one for 0. Raises UsageError when somebody else listens there."""
+    try:
+        with socket.create_server((host, port)) as probe:
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        raise UsageError(
+            f"web: {host}:{port} cannot be listened on: {error.strerror}; name another with --web-port (0 takes a free one)"
+        ) from error
+
+
+def _on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
