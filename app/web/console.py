@@ -74,17 +74,24 @@ class Console:
         user = id.strip()
         return RedirectResponse(f"/users/{path(user)}" if user else "/", 303)
 
-    async def user(self, request: Request, user_id: str) -> Response:
-        """One user, rendered by the worker that has the user."""
-        return await self._shown(lambda: self._user(request, path_text(user_id)))
+    async def user(self, request: Request, user_id: str, segment: str | None = Query(None, max_length=512)) -> Response:
+        """One user, rendered by the worker that has the user; with `segment` also why the user is in it or not."""
+        return await self._shown(lambda: self._user(request, path_text(user_id), segment))
 
-    async def _user(self, request: Request, user: str) -> Response:
+    async def _user(self, request: Request, user: str, segment: str | None) -> Response:
         owner = self._people.owner(user)
         if owner is not None:
             return await self._people.forward(request, owner)
         described = await self._people.local(user, lambda: self._deps.state.describe(user))
         upcoming = sorted([item for item in described.get("next") or () if item.get("flips_at")], key=lambda item: int(item["flips_at"]))
-        return self._pages.page("user.html", **self._common(), user=described, upcoming=upcoming, changes=self._recent(user=user))
+        values: dict[str, Any] = {"user": described, "upcoming": upcoming, "changes": self._recent(user=user), "asked": segment}
+        values["names"] = [item["name"] for item in self._deps.state.definitions()]
+        values["explained"] = await self._explained(user, segment) if segment else None
+        return self._pages.page("user.html", **self._common(), **values)
+
+    async def _explained(self, user: str, segment: str) -> dict[str, Any]:
+        name = self._catalogue.find(segment)["name"]
+        return await self._people.local(user, lambda: self._deps.state.explain(user, name, None))
 
     async def workers(self) -> Response:
         """Every worker and its partitions."""

@@ -73,7 +73,7 @@ class FakeState:
             return None
         if at is not None and at < NOW:
             raise InputError(f"at={at} is before the user's clock {NOW}; ask replay for the past")
-        return {"user_id": user, "segment": segment, "at": at or NOW, "in": segment in self.users[user], "facts": []}
+        return explain(user, segment, at or NOW, segment in self.users[user])
 
     def sizes(self) -> Mapping[str, int]:
         found: dict[str, int] = {}
@@ -157,6 +157,20 @@ def describe(user: str, keys: Mapping[str, int]) -> dict[str, Any]:
     flips = [{"segment": m["segment"], "value": m["value"], "in": True, "flips_at": NOW + 3_600_000} for m in memberships]
     head = {"user_id": user, "clock": NOW - 5_000, "seq": 4, "memberships": memberships, "profile": {"age": 31, "city": "Oslo"}}
     return {**head, "consent": {"marketing": True}, "signals": signals, "next_timer": NOW + 3_600_000, "next": flips}
+
+
+def explain(user: str, segment: str | None, at: int, inside: bool) -> dict[str, Any]:
+    """explain_segment's JSON."""
+    facts = [
+        {"expr": 'any(cart[action == "add"] without purchase within 24h, last 7d)', "value": inside, "needs": "true", "rule": "when"},
+        {"expr": "any(purchase, last 7d)", "value": True, "needs": "true", "rule": "when"},
+    ]
+    leaves = [{"expr": facts[0]["expr"], "holds": inside, "fact": facts[0]}, {"expr": facts[1]["expr"], "holds": True, "fact": facts[1]}]
+    negation = {"expr": "not", "op": "not", "holds": False, "parts": leaves[1:]}
+    parts = {"expr": "…", "op": "and", "holds": False, "parts": [leaves[0], negation]}
+    times = {"since": NOW - 90_000 if inside else None, "flips_at": NOW + 60_000, "min_dwell_until": None, "cooldown_until": NOW + 5_000}
+    answer = {"value": None, "in": inside, **times, "rule": "when", "why": facts, "parts": parts}
+    return {"user_id": user, "segment": segment, "at": at, "group": None, "definition": {}, "answers": [answer]}
 
 
 def change(user: str = "u1", seq: int = 1, what: str = "entered", segment: str | None = "engaged", at: int = NOW, **more: Any) -> bytes:

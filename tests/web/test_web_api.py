@@ -60,7 +60,7 @@ async def test_an_unknown_user_is_a_problem_document(client: httpx.AsyncClient) 
 
 
 async def test_explaining(client: httpx.AsyncClient) -> None:
-    assert (await client.get("/api/users/u1/explain?segment=engaged")).json()["in"] is True
+    assert (await client.get("/api/users/u1/explain?segment=engaged")).json()["answers"][0]["in"] is True
     assert (await client.get("/api/users/u1/explain")).status_code == 200
     unknown = await client.get("/api/users/u1/explain?segment=engagd")
     assert (unknown.status_code, problem(unknown)["detail"]) == (404, "There is no segment 'engagd'; did you mean \"engaged\"?")

@@ -116,6 +116,14 @@ async def test_a_users_page(client: httpx.AsyncClient) -> None:
         assert words in " ".join(shown.words.split())
 
 
+async def test_why_a_user_is_not_in_a_segment(client: httpx.AsyncClient) -> None:
+    words = " ".join((await page(client, "/users/u1?segment=cart_abandoner")).words.split())
+    assert "not in cart_abandoner" in words
+    assert "✗ no cart add was left without a purchase for 24 h, in the last 7 days (needs one)" in words
+    assert "✗ not ✓ a purchase in the last 7 days" in words
+    assert (await client.get("/users/u1?segment=nope")).status_code == 404
+
+
 async def test_looking_up_a_user(client: httpx.AsyncClient) -> None:
     answer = await client.get("/users?id=%20a/b%3F%20")
     assert (answer.status_code, answer.headers["location"]) == (303, "/users/a%2Fb%3F")

@@ -1,5 +1,6 @@
 // The size of a segment and who came and went, over the last hour.
 const EVERY_MS = 5000;
+const POINTS_MAX = 120;
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hour12: false });
 
 function colour(name) { return getComputedStyle(document.documentElement).getPropertyValue(name).trim(); }
@@ -29,8 +30,18 @@ function columns(detail) {
     size -= point.entered - point.exited;
   }
   const first = entered.findIndex((count, i) => count || exited[i]);
-  const start = Math.min(Math.max(0, first - 12), at.length - 60);
-  return [at, sizes, entered, exited].map((column) => column.slice(Math.max(0, start)));
+  const start = Math.max(0, Math.min(Math.max(0, first - 12), at.length - 60));
+  return merged([at, sizes, entered, exited].map((column) => column.slice(start)));
+}
+
+/** At most POINTS_MAX points: neighbours become one, so that the bars stay wide enough to see. */
+function merged(all) {
+  const each = Math.ceil(all[0].length / POINTS_MAX);
+  if (each < 2) return all;
+  const ends = [];
+  for (let i = all[0].length - 1; i >= 0; i -= each) ends.unshift(i);
+  const total = (column, end) => column.slice(Math.max(0, end - each + 1), end + 1).reduce((sum, count) => sum + (count || 0), 0) || null;
+  return [ends.map((i) => all[0][i]), ends.map((i) => all[1][i]), ends.map((i) => total(all[2], i)), ends.map((i) => total(all[3], i))];
 }
 
 function options(width) {
