@@ -1,0 +1,83 @@
+"""The promise, compared: whatever happens to workers, the changes are those of `hyperseg replay`, each once."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from pathlib import Path
+
+import orjson
+import pytest
+
+from app.streaming.fetching import now_ms
+from tests.support.absent import shared_data
+from tests.support.kafka import produce
+from tests.support.workers import TOPICS, Cluster, assert_same, by_id, cluster, replayed, sorted_events, until
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+async def load(made: Cluster, path: Path) -> None:
+    """Produces a shop log, sorted by time, into its topics before anybody reads them."""
+    await made.create_topics()
+    by_topic: dict[str, list[tuple[bytes, bytes]]] = {}
+    for event in sorted_events(path):
+        by_topic.setdefault(TOPICS[event["type"]], []).append((event["user_id"].encode(), orjson.dumps(event)))
+    for topic, records in by_topic.items():
+        await produce(made.bootstrap, made.topic(topic), records)
+
+
+async def some_changes(made: Cluster, count: int) -> bool:
+    return len(await made.changes()) >= count
+
+
+async def test_kill_in_the_middle(kafka: str, tmp_path: Path) -> None:
+    log = shared_data("retailrocket.jsonl.gz")
+    # Small commits make the middle long enough to die in.
+    with cluster(kafka, tmp_path, commit_events=40, commit_interval="5ms") as made:
+        await load(made, log)
+        started = now_ms()
+        made.start("a")
+        victim = made.start("b")
+        await until(lambda: some_changes(made, 1_500), 60, lambda: made.running[0].log()[-3_000:])
+        victim.kill()
+        await asyncio.sleep(1)
+        made.start("b")
+        found = await made.quiet()
+    assert_same(by_id(found, started), replayed(log, made.segments, tmp_path / "replay.jsonl", started))
+    seqs: dict[str, int] = {}
+    for change in found:  # within a partition in the order of the log: each user's changes without a gap
+        assert change["seq"] == seqs.get(change["user_id"], 0) + 1
+        seqs[change["user_id"]] = change["seq"]
+
+
+async def test_everybody_dies_and_the_disk_is_lost(kafka: str, tmp_path: Path) -> None:
+    log = shared_data("retailrocket.jsonl.gz")
+    with cluster(kafka, tmp_path, commit_events=40, commit_interval="5ms") as made:
+        await load(made, log)
+        started = now_ms()
+        for round_ in range(3):
+            worker = made.start("a")
+            await until(lambda n=round_: some_changes(made, 1_000 * (n + 1)), 60, worker.log)
+            worker.kill()
+            if round_ == 1:
+                shutil.rmtree(tmp_path / "a")
+        made.start("a")
+        found = await made.quiet()
+    assert_same(by_id(found, started), replayed(log, made.segments, tmp_path / "replay.jsonl", started))
+
+
+async def test_sigterm_loses_nothing_and_is_quick(kafka: str, tmp_path: Path) -> None:
+    log = shared_data("retailrocket.jsonl.gz")
+    with cluster(kafka, tmp_path, commit_events=40, commit_interval="5ms") as made:
+        await load(made, log)
+        started = now_ms()
+        worker = made.start("a")
+        await until(lambda: some_changes(made, 1_000), 60, worker.log)
+        began = time.monotonic()
+        assert worker.terminate() == 0
+        assert time.monotonic() - began < 15
+        made.start("a")
+        found = await made.quiet()
+    assert_same(by_id(found, started), replayed(log, made.segments, tmp_path / "replay.jsonl", started))
