@@ -103,19 +103,23 @@ class Edge:
 
 
 class Moment:
-    """The instant of the first or the latest entry, for since_first and since."""
+    """The instant of the first or the latest entry, for since_first and since. `need`: the smallest age the definitions compare with, None where they use it otherwise."""
 
-    def __init__(self, latest: bool) -> None:
+    def __init__(self, latest: bool, need: int | None) -> None:
         self._latest = latest
+        self._need = need
 
     def new(self) -> Cell:
         return []
 
     def add(self, cell: Cell, ts: int, value: Any) -> bool:
-        if cell and not self._latest:
+        if not cell:
+            cell.append(ts)
+            return True
+        if not self._latest:
             return False
-        cell[:] = [ts]
-        return True
+        before, cell[0] = cell[0], ts
+        return self._need is None or bool(ts - before >= self._need)
 
     def read(self, cell: Cell, now: int) -> Any:
         return cell[0] if cell else None

@@ -57,7 +57,7 @@ class Compiler:
             case ast.Literal(value, "bool"):
                 return lambda state, now, each: (value, NEVER)
             case ast.Aggregate(fn="any"):
-                return self._signal(node, owner).read
+                return self._signal(node, owner).bind_read()
             case ast.Held(_, ms):
                 return _held(held_name(node, owner), node, ms)
             case ast.SegmentRef(name):
@@ -245,7 +245,7 @@ class Compiler:
                 return (None if at is None else now - at), until
 
             return elapsed
-        return signal.read
+        return signal.bind_read()
 
     def _signal(self, node: ast.Aggregate, owner: str) -> Signal:
         return self._signals[signal_key(node, owner)]
@@ -332,7 +332,7 @@ def _test2(left: Reading, right: Reading, test: Callable[[Any, Any], bool]) -> C
 def _at_least(signal: Signal, k: int) -> Condition:
     if k <= 0:
         return lambda state, now, each: (True, NEVER)
-    return lambda state, now, each: signal.at_least(state, now, each, k)
+    return signal.bind_at_least(k)
 
 
 def _held(name: str, node: ast.Held, ms: int) -> Condition:
@@ -349,9 +349,10 @@ def _held(name: str, node: ast.Held, ms: int) -> Condition:
 
 def _since_against(op: str, signal: Signal, ms: int) -> Condition:
     """since(S) op d, solved: the entry's age passes d at its instant + d."""
+    read = signal.bind_read()
 
     def answer(state: UserState, now: int, each: str | None) -> Answer:
-        at, until = signal.read(state, now, each)
+        at, until = read(state, now, each)
         if at is None:
             return False, until
         age = now - at

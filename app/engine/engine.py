@@ -81,7 +81,10 @@ class Engine:
         for unit in self.units:
             unit.dependents = tuple(dependents.get(unit.name, ()))
         for key, places in readers.items():
-            self.signals[key].units = tuple(places)
+            signal = self.signals[key]
+            signal.units = tuple(places)
+            if not any(self.units[place].each for place in places):
+                signal.plain_instances = tuple((place, None) for place in places)
 
     # --- state -------------------------------------------------------------------------------------------------
 
@@ -184,24 +187,28 @@ class Engine:
         if ts - state.session_last >= self.options.session_gap_ms:
             state.session_start = ts
         state.session_last = ts
-        composite: dict[int, tuple[Signal, int]] | None = None
+        masks: dict[int, int] | None = None
         for feed in route.feeds(fields):
             if feed.test is not None and not feed.test(fields):
                 continue
-            signal = feed.signal
-            if signal.composite:
-                composite = composite or {}
-                composite[signal.key] = (signal, composite[signal.key][1] | feed.bit if signal.key in composite else feed.bit)
-            elif signal.take(state, fields, ts):
-                for place in signal.units:
-                    self._add(state, place, None, due)
-        if composite is not None:
-            for signal, mask in composite.values():
-                if signal.take_composite(state, fields, ts, mask, None):
-                    for place in signal.units:
-                        self._add(state, place, None, due)
+            if feed.take is None:
+                masks = masks if masks is not None else {}
+                masks[feed.signal.key] = masks.get(feed.signal.key, 0) | feed.bit
+            elif feed.take(state, fields, ts):
+                self._touched(state, feed.signal, due)
+        if masks is not None:
+            for key, mask in masks.items():
+                if self.signals[key].take_composite(state, fields, ts, mask, None):
+                    self._touched(state, self.signals[key], due)
         for each in route.each:
             self._take_each(state, event, each, due, flips)
+
+    def _touched(self, state: UserState, signal: Signal, due: set[Instance]) -> None:
+        if signal.plain_instances is not None:
+            due.update(signal.plain_instances)
+        else:
+            for place in signal.units:
+                self._add(state, place, None, due)
 
     def _add(self, state: UserState, place: int, each: str | None, due: set[Instance]) -> None:
         unit = self.units[place]
@@ -221,7 +228,7 @@ class Engine:
         values = state.values.get(route.segment, {})
         masks: dict[tuple[int, str], int] = {}
         for feed in for_all:
-            for key in (TEMPLATE, *values):
+            for key in (*values, TEMPLATE):  # the template last: a value's first cell is copied from it as it was before this event
                 masks[feed.signal.key, key] = masks.get((feed.signal.key, key), 0) | feed.bit
         for key, feeds in touched.items():
             for feed in feeds:

@@ -129,7 +129,8 @@ class FactWriter:
             case ast.Between(operand, low, high) if isinstance(low, _CONSTANT) and isinstance(high, _CONSTANT):
                 return operand, f"{no}between {self._text(low)} and {self._text(high)}", None
             case ast.In(operand, items, isnt):
-                return operand, f"{no}{'not in' if isnt else 'in'} {self._text(items)}", None
+                listed = f"{'not in' if isnt else 'in'} {self._text(items)}"  # `not in` is false for null, not (in) is true
+                return operand, f"not ({listed})" if negated else listed, None
             case ast.Matches(operand, pattern):
                 return operand, f"{no}matches {msgspec.json.encode(pattern).decode()}", None
             case ast.IsNull(operand, isnt):
@@ -142,7 +143,7 @@ class FactWriter:
         for part in nodes(subject):
             if isinstance(part, ast.Aggregate):
                 signal = self._signals[signal_key(part, owner)]
-                if part is subject and signal.need is not None and type(value) is int and value >= signal.need:
+                if part is subject and signal.capped(value):
                     fact.or_more = True
                 fact.approximate = fact.approximate or signal.approximate(state, each if signal.keyed else None)
         return fact

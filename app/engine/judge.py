@@ -13,7 +13,7 @@ from app.engine.state import UserState
 from app.engine.units import Unit, instance_key, member_key
 
 Instance = tuple[int, str | None]
-"""A unit's place and, for a `for_each` unit, the value's key."""
+"""A unit's place and, for a `for_each` unit, the value's key. One place has values or none, so instances sort."""
 
 
 @dataclass(slots=True)
@@ -36,27 +36,28 @@ class Flip:
 def judge(state: UserState, now: int, units: list[Unit], due: set[Instance]) -> list[Flip]:
     """Ask every instance in `due` and whatever depends on what changed; the flips in the order of emission."""
     flips: list[Flip] = []
-    if len(due) == 1:
-        place, each = next(iter(due))
+    waiting = sorted(due) if len(due) > 1 else list(due)
+    for i, (place, each) in enumerate(waiting):
         unit = units[place]
-        if not unit.dependents:
-            _ask(state, now, unit, each, flips)
-            return flips
-    waiting = due
-    while waiting:
-        instance = min(waiting, key=_place) if len(waiting) > 1 else next(iter(waiting))
-        waiting.discard(instance)
-        unit = units[instance[0]]
-        if _ask(state, now, unit, instance[1], flips):
-            for place in unit.dependents:
-                _add_instances(state, units[place], instance[1], waiting)
+        if _ask(state, now, unit, each, flips) and unit.dependents:
+            _judge_rest(state, now, units, set(waiting[i + 1 :]), unit, each, flips)
+            break
     if len(flips) > 1:
         flips.sort(key=lambda flip: flip.order)
     return flips
 
 
-def _place(instance: Instance) -> tuple[int, str]:
-    return instance[0], instance[1] or ""
+def _judge_rest(state: UserState, now: int, units: list[Unit], waiting: set[Instance], changed: Unit, each: str | None, flips: list[Flip]) -> None:
+    """Go on where an answer that others read has changed: they are asked too, always after it."""
+    for place in changed.dependents:
+        _add_instances(state, units[place], each, waiting)
+    while waiting:
+        instance = min(waiting)
+        waiting.discard(instance)
+        unit = units[instance[0]]
+        if _ask(state, now, unit, instance[1], flips):
+            for place in unit.dependents:
+                _add_instances(state, units[place], instance[1], waiting)
 
 
 def _add_instances(state: UserState, unit: Unit, each: str | None, waiting: set[Instance]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from app.domain.streams import Stream
 from app.engine.filters import Filter, compile_filter
-from app.engine.signals import Leaf, Signal
+from app.engine.signals import Leaf, Signal, Take
 from app.engine.values import Getter, getter, scalar_key
 from app.rules import ast
 from app.rules.ast import Node
@@ -22,11 +22,12 @@ from app.rules.types import each_path
 
 @dataclass(slots=True)
 class Feed:
-    """One leaf of one signal behind a residual test."""
+    """One leaf of one signal behind a residual test. `take` feeds a plain signal, None where it is composite."""
 
     test: Filter | None
     signal: Signal
     bit: int
+    take: Take | None
 
 
 @dataclass(slots=True)
@@ -98,7 +99,8 @@ def _streams(stream: str, routes: Iterable[str]) -> list[str]:
 
 def _add(route: Route, index: dict[tuple[str, ...], dict[str, list[Feed]]], signal: Signal, leaf: Leaf) -> None:
     key, rest = _split_index(leaf.where)
-    feed = Feed(compile_filter(rest) if rest is not None else None, signal, leaf.bit)
+    test = compile_filter(rest) if rest is not None else None
+    feed = Feed(test, signal, leaf.bit, None if signal.composite else signal.bind_take())
     if key is None:
         route.always.append(feed)
         return

@@ -26,6 +26,9 @@ from app.rules.types import range_bounds, uses_each
 TEMPLATE = ""
 _MISSING = object()
 
+Take = Callable[[UserState, Mapping[str, Any], int], bool]
+Reading = Callable[[UserState, int, str | None], tuple[Any, int]]
+
 
 class Leaf:
     """One `Events` of a signal's selector: the events of `stream` that pass its filter, known to the signal as `bit`. `each` is the path compared with `each`."""
@@ -50,6 +53,7 @@ class Signal:
         self.owner = spec.owner
         self.window = node.window
         self.units: tuple[int, ...] = ()
+        self.plain_instances: tuple[tuple[int, None], ...] | None = None
         self.leaves: list[Leaf] = []
         self._source = build_source(node.selector, self._bit_of)
         self.composite = not isinstance(self._source, EventSource)
@@ -90,15 +94,30 @@ class Signal:
 
     # --- feeding -----------------------------------------------------------------------------------------------
 
-    def take(self, state: UserState, fields: Mapping[str, Any], ts: int) -> bool:
-        """Feed an event to a plain, un-keyed signal. True when an answer may have changed."""
-        value = self._value(fields, ts, state.session_start) if self._value is not None else 1
-        if value is _MISSING:
-            return False
-        cell = state.signals.get(self.key)
-        if cell is None:
-            cell = state.signals[self.key] = self._store.new()
-        return self._store.add(cell, ts, value, state)
+    def bind_take(self) -> Take:
+        """Feeding an event to a plain, un-keyed signal, as one function: (state, fields, ts) → whether an answer may have changed."""
+        key, new, add, value_of, sessions = self.key, self._store.new, self._store.add, self._value, self._store.sessions
+
+        def take_value(state: UserState, fields: Mapping[str, Any], ts: int) -> bool:
+            value = value_of(fields, ts, state.session_start) if value_of is not None else 1
+            if value is _MISSING:
+                return False
+            cell = state.signals.get(key)
+            if cell is None:
+                cell = state.signals[key] = new()
+            return add(cell, ts, value, state)
+
+        if value_of is not None or sessions:
+            return take_value
+        keep_add = self._store.keep.add
+
+        def take_one(state: UserState, fields: Mapping[str, Any], ts: int) -> bool:
+            cell = state.signals.get(key)
+            if cell is None:
+                cell = state.signals[key] = new()
+            return keep_add(cell, ts, 1)  # type: ignore[no-any-return]
+
+        return take_one if self._store.direct else take_value
 
     def take_keyed(self, state: UserState, fields: Mapping[str, Any], ts: int, mask: int, each: str) -> bool:
         """Feed an event to one value's cell of a keyed signal."""
@@ -154,6 +173,30 @@ class Signal:
         due = self._source.due(cell[0])
         return value, until if until < due else due
 
+    def bind_read(self) -> Reading:
+        """`read` as one function, without the layers where the signal is plain, un-keyed and its window slides or never ends."""
+        if self.composite or self.keyed or not self._store.direct:
+            return self.read
+        key, empty, read = self.key, (self._store.empty, NEVER), self._store.direct_read()
+
+        def answer(state: UserState, now: int, each: str | None) -> tuple[Any, int]:
+            cell = state.signals.get(key)
+            return empty if cell is None else read(cell, now)
+
+        return answer
+
+    def bind_at_least(self, k: int) -> Reading:
+        """`at_least` for one k as one function."""
+        if self.composite or self.keyed or not hasattr(self._store.keep, "at_least"):
+            return lambda state, now, each: self.at_least(state, now, each, k)
+        key, test = self.key, self._store.keep.at_least
+
+        def answer(state: UserState, now: int, each: str | None) -> tuple[bool, int]:
+            cell = state.signals.get(key)
+            return (False, NEVER) if cell is None else test(cell, now, k)
+
+        return answer
+
     def approximate(self, state: UserState, each: str | None) -> bool:
         """Whether entries were merged, so that the value is near the true one and not it."""
         cell = self.cell(state, each)
@@ -164,6 +207,10 @@ class Signal:
             return bool(thinned is not None and thinned(cell[0])) or self._store.approximate(cell[1])
         return self._store.approximate(cell)
 
+    def capped(self, value: Any) -> bool:
+        """Whether a counting signal's value is a lower bound, kept only as far as the definitions need."""
+        return self.fn in COUNTING and self.need is not None and type(value) is int and value >= self.need
+
     @property
     def store(self) -> Store:
         return self._store
@@ -172,11 +219,17 @@ class Signal:
 class Store:
     """The aggregate behind one window. `session` is read from the state, so every call carries it."""
 
-    empty: Any = None
+    direct = False
+    """Whether a cell is `keep`'s own and needs nothing of the state."""
+    sessions = False
 
     def __init__(self, keep: Any, empty: Any) -> None:
         self.keep = keep
         self.empty = empty
+
+    def direct_read(self) -> Callable[[list[Any], int], tuple[Any, int]]:
+        """Reading a cell where `direct`."""
+        return self.keep.read  # type: ignore[no-any-return]
 
     def new(self) -> list[Any]:
         return self.keep.new()  # type: ignore[no-any-return]
@@ -199,16 +252,26 @@ class Store:
 class SlidingStore(Store):
     """`last W`."""
 
-    def __init__(self, keep: Any, empty: Any) -> None:
-        super().__init__(keep, empty)
-        self.add = lambda cell, ts, value, state, add=keep.add: add(cell, ts, value)  # type: ignore[method-assign, misc]
-        self.read = lambda cell, now, state, read=keep.read: read(cell, now)  # type: ignore[method-assign, misc]
-        if hasattr(keep, "at_least"):
-            self.at_least = lambda cell, now, state, k: keep.at_least(cell, now, k)  # type: ignore[method-assign]
+    direct = True
+
+    def add(self, cell: list[Any], ts: int, value: Any, state: UserState) -> bool:
+        return bool(self.keep.add(cell, ts, value))
+
+    def read(self, cell: list[Any], now: int, state: UserState) -> tuple[Any, int]:
+        return self.keep.read(cell, now)  # type: ignore[no-any-return]
+
+    def at_least(self, cell: list[Any], now: int, state: UserState, k: int) -> tuple[bool, int]:
+        return self.keep.at_least(cell, now, k)  # type: ignore[no-any-return]
 
 
 class EverStore(Store):
     """`ever`: nothing leaves."""
+
+    direct = True
+
+    def direct_read(self) -> Callable[[list[Any], int], tuple[Any, int]]:
+        read = self.keep.read
+        return lambda cell, now: (read(cell, now), NEVER)
 
     def add(self, cell: list[Any], ts: int, value: Any, state: UserState) -> bool:
         return bool(self.keep.add(cell, ts, value))
@@ -219,6 +282,8 @@ class EverStore(Store):
 
 class RangeStore(EverStore):
     """`from A to B`: only entries inside count; what they said stays."""
+
+    direct = False
 
     def __init__(self, keep: Any, empty: Any, start: int, end: int) -> None:
         super().__init__(keep, empty)
@@ -255,6 +320,8 @@ class PeriodStore(Store):
 
 class SessionStore(Store):
     """`session`: [start of the session, cell]; it counts while that session is the current one and has not ended."""
+
+    sessions = True
 
     def __init__(self, keep: Any, empty: Any, gap_ms: int) -> None:
         super().__init__(keep, empty)
@@ -345,7 +412,7 @@ def _accumulator(spec: SignalSpec, bound: int) -> Any:
         case "first" | "last":
             return accumulators.Edge(spec.node.fn == "last")
         case "since" | "since_first":
-            return accumulators.Moment(spec.node.fn == "since")
+            return accumulators.Moment(spec.node.fn == "since", spec.need)
         case "decay":
             return accumulators.Decay(spec.node.half_life_ms)
         case _:

@@ -141,7 +141,7 @@ def _signal_row(state: UserState, signal: Signal, each: str | None) -> dict[str,
     row: dict[str, Any] = {"expr": signal.text, "value": value, "each": None if each is None else key_value(each)}
     row["until"] = None if until >= NEVER else until
     row["approximate"] = signal.approximate(state, each)
-    row["or_more"] = signal.need is not None and type(value) is int and value >= signal.need
+    row["or_more"] = signal.capped(value)
     return row
 
 

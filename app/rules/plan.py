@@ -17,7 +17,7 @@ from app.domain.options import EngineOptions
 from app.rules import ast
 from app.rules.ast import Node
 from app.rules.model import Definitions, Group, Segment
-from app.rules.needs import thresholds
+from app.rules.needs import COUNTING, merged, thresholds
 from app.rules.text import text
 from app.rules.types import uses_each
 from app.rules.walk import conditions, nodes
@@ -118,11 +118,11 @@ def _signals(definitions: Definitions, options: EngineOptions) -> list[SignalSpe
 
 def _add_signal(found: dict[int, SignalSpec], node: ast.Aggregate, segment: str, need: int | None, max_points: int) -> None:
     key = signal_key(node, segment)
-    if need is not None and need > max_points:
+    if need is not None and node.fn in COUNTING and need > max_points:
         need = None
     before = found.get(key)
     if before is not None:
-        need = None if need is None or before.need is None else max(need, before.need)
+        need = merged(node.fn, need, before.need)
     found[key] = SignalSpec(key, text(node), node, segment if uses_each(node) else "", need)
 
 
