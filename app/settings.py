@@ -117,9 +117,6 @@ class Settings(BaseSettings):
     web_host: str = Field("127.0.0.1", description="Address the worker's HTTP listens on.")
     web_port: int = Field(8787, ge=0, le=65_535, description="Port the worker's HTTP listens on; 0 takes a free one.")
     web_advertise: str = Field("", description="URL other workers reach this one by; empty: http://WEB_HOST:WEB_PORT.")
-    web_read_token: SecretStr = Field(SecretStr(""), description="Bearer token that may read; empty: loopback only.")
-    web_write_token: SecretStr = Field(SecretStr(""), description="Bearer token that may edit definitions and erase users.")
-    web_track_token: SecretStr = Field(SecretStr(""), description="Bearer token (write key) that may send events over HTTP.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log event that is written.")
     log_json: bool = Field(False, description="One JSON object a log line instead of text.")
 

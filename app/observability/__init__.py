@@ -1,0 +1,1 @@
+"""What the product tells of itself: every log event, every metric."""
