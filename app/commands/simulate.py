@@ -89,7 +89,7 @@ def _publish(settings: Settings, made: Iterator[Record], paced_from: int | None)
     counts: Counter[str] = Counter()
     with Publisher(settings.bootstrap, settings.security()) as publisher:
         if paced_from is not None:
-            sys.stderr.write(f"sending to {settings.broker} until Ctrl-C …\n")
+            sys.stderr.write(f"sending to {settings.broker}; Ctrl-C ends it …\n")
         try:
             return to_broker(made, publisher, topics, paced_from, counts=counts)
         except KeyboardInterrupt:

@@ -77,7 +77,7 @@ async def test_a_live_shop_goes_on_until_ctrl_c(embedded: str) -> None:
     command = [sys.executable, "-m", "app.cli", "simulate", "--rate", "50", "--to", "kafka", "--broker", f"kafka://{embedded}"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
-        assert "until Ctrl-C" in running.stderr.readline()
+        assert "Ctrl-C ends it" in running.stderr.readline()
         await asyncio.sleep(5)
         running.send_signal(signal.SIGINT)
         said = await asyncio.to_thread(running.stderr.read)
