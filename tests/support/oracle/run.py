@@ -200,8 +200,8 @@ class Step:
             self._machine(name, own, None)
 
     def _value(self, name: str, tracked: Tracked) -> None:
+        tracked.machine.watch(self.user.instant(tracked.machine, self.t, self.member))
         if tracked.in_domain:
-            tracked.machine.watch(self.user.instant(tracked.machine, self.t, self.member))
             self._machine(name, tracked.machine, tracked.value)
 
     def _machine(self, name: str, machine: Machine, value: Any) -> None:
@@ -226,8 +226,8 @@ class Step:
 
 
 def spelled(value: Any) -> str:
-    """A for_each value as JSON; empty for none."""
-    return "" if value is None else json.dumps(value, ensure_ascii=False)
+    """A for_each value as JSON, whole numbers without a fraction; empty for none."""
+    return "" if value is None else json.dumps(int(value) if isinstance(value, float) and value.is_integer() else value, ensure_ascii=False)
 
 
 def _merge(into: dict[str, Any], update: Any) -> None:
