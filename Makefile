@@ -54,10 +54,11 @@ clean:
 $(BIN)/uv:
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed: none was found on PATH; install it, or name it with PYTHON=…" >&2; exit 3; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) cannot create $(VENV): on Debian install python3-venv" >&2; exit 3; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 # uv does not read pip's configuration: where only pip's index is reachable the same locked versions come by pip.
 define install
+@echo "installing what uv.lock names into $(VENV) …"; \
 $(BIN)/uv sync --locked --inexact --quiet $(1) || { \
 	$(BIN)/uv export --frozen --quiet --no-emit-project --format requirements-txt $(1) >$(VENV)/requirements.txt && \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(VENV)/requirements.txt && \
