@@ -163,6 +163,7 @@ class ChangesTail:
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             fetch_max_wait_ms=POLL_MS,
+            check_crcs=False,  # brokers check what they take; the embedded one writes transaction markers without a valid checksum
             request_timeout_ms=REQUEST_MS,
             **self._security.aiokafka_options(),
         )
