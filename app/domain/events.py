@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 
-class Event(msgspec.Struct, gc=False):
+class Event(msgspec.Struct, gc=False, array_like=True):
     """What one user did (or a profile update), decoded and checked.
 
     `user` is the user id (or the anonymous id where there is none); `ts` epoch milliseconds; `stream` the stream's name

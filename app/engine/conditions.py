@@ -7,6 +7,7 @@ the `for_each` value or None.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -229,8 +230,7 @@ class Compiler:
                 inner = self.reading(operand, owner)
                 return lambda state, now, each: _negated(inner(state, now, each))
             case ast.Arith(op, left, right):
-                a, b = self.reading(left, owner), self.reading(right, owner)
-                return lambda state, now, each: _calculated(op, a(state, now, each), b(state, now, each))
+                return _arithmetic(op, self.reading(left, owner), self.reading(right, owner), left, right)
             case ast.Aggregate():
                 return self._aggregate_reading(node, owner)
             case _:
@@ -262,6 +262,35 @@ def profile_value(state: UserState, path: tuple[str, ...]) -> Any:
 
 def _negated(found: tuple[Any, int]) -> tuple[Any, int]:
     return (-found[0] if is_number(found[0]) else None), found[1]
+
+
+def _arithmetic(op: str, a: Reading, b: Reading, left: Node, right: Node) -> Reading:
+    """left op right; whole numbers, which counts are, take the short way."""
+    exact = _EXACT.get(op)
+    if exact is None:
+        return lambda state, now, each: _calculated(op, a(state, now, each), b(state, now, each))
+    if isinstance(left, ast.Literal):
+        constant = left.value
+
+        def scaled(state: UserState, now: int, each: str | None) -> tuple[Any, int]:
+            value, until = b(state, now, each)
+            return (exact(constant, value) if type(value) is int and -_SMALL < value < _SMALL else calculate(op, constant, value)), until
+
+        return scaled if type(constant) is int and abs(constant) < _SMALL else lambda state, now, each: _calculated(op, (constant, NEVER), b(state, now, each))
+
+    def both(state: UserState, now: int, each: str | None) -> tuple[Any, int]:
+        x, until_x = a(state, now, each)
+        y, until_y = b(state, now, each)
+        until = until_x if until_x < until_y else until_y
+        if type(x) is int and type(y) is int and -_SMALL < x < _SMALL and -_SMALL < y < _SMALL:
+            return exact(x, y), until
+        return calculate(op, x, y), until
+
+    return both
+
+
+_EXACT: dict[str, Callable[[Any, Any], Any]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+_SMALL = 1 << 31  # sums and products of such numbers stay within 64 bits
 
 
 def _calculated(op: str, a: tuple[Any, int], b: tuple[Any, int]) -> tuple[Any, int]:

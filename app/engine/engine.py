@@ -47,6 +47,9 @@ class Engine:
         self._routes = build_routes(options.streams, self.signals.values(), plan.segments)
         self._newborn = [(unit.place, None) for unit in self.units if unit.newborn]
         self._profile_units = [unit for unit in self.units if unit.profile]
+        each = [s.name for s in plan.segments if s.for_each is not None]
+        self._each_units = {name: [u for u in self.units if u.each and u.owner == name] for name in each}
+        self._each_signals = {name: [s for s in self.signals.values() if s.owner == name] for name in each}
         self._max_values = {s.name: s.max_per_user for s in plan.segments}
         self._facts = FactWriter(self._compiler, self.signals)
         self._reorder = Reorder(self, options)
@@ -220,6 +223,9 @@ class Engine:
             due.update((place, key) for key in state.values.get(unit.owner, ()))
 
     def _take_each(self, state: UserState, event: Event, route: EachRoute, due: set[Instance], flips: list[Flip]) -> None:
+        if route.direct:
+            self._take_direct(state, event, route, due, flips)
+            return
         touched, for_all, domain = each_touches(route, event.fields)
         if not touched and not for_all:
             return
@@ -231,7 +237,7 @@ class Engine:
             for key in (*values, TEMPLATE):  # the template last: a value's first cell is copied from it as it was before this event
                 masks[feed.signal.key, key] = masks.get((feed.signal.key, key), 0) | feed.bit
         for key, feeds in touched.items():
-            for feed in feeds:
+            for feed in feeds if key in values else ():
                 masks[feed.signal.key, key] = masks.get((feed.signal.key, key), 0) | feed.bit
         for (signal_key, key), mask in masks.items():
             signal = self.signals[signal_key]
@@ -239,37 +245,51 @@ class Engine:
                 for place in signal.units:
                     self._add(state, place, key, due)
 
+    def _take_direct(self, state: UserState, event: Event, route: EachRoute, due: set[Instance], flips: list[Flip]) -> None:
+        """`_take_each` where the event's one value is all it concerns."""
+        fields = event.fields
+        key = scalar_key(route.domain(fields))  # type: ignore[misc]
+        if key is None:
+            return
+        self._touch(state, route.segment, key, True, due, flips)
+        for feed in route.feeds:
+            if (feed.test is None or feed.test(fields)) and feed.signal.take_keyed(state, fields, event.ts, feed.bit, key):
+                for place in feed.signal.units:
+                    due.add((place, key))
+
     def _touch(self, state: UserState, segment: str, key: str, in_domain: bool, due: set[Instance], flips: list[Flip]) -> None:
         """A value of a `for_each` segment is the most recent now; if it is one too many the least recent leaves, with all that was kept of it."""
         values = state.values.setdefault(segment, {})
         before = values.pop(key, None)
-        values[key] = bool(before) or in_domain
+        values[key] = now_in = before or in_domain
         if before is None:
             if len(values) > self._max_values.get(segment, FOR_EACH_VALUES_DEFAULT):
-                self._push_out(state, segment, next(iter(values)), key, flips)
+                self._push_out(state, segment, next(iter(values)), key, due, flips)
             self._own_cells(state, segment, key)
-        if values[key] is not before:
-            due.update((unit.place, key) for unit in self.units if unit.each and unit.owner == segment)
+        if now_in is not before:
+            due.update((unit.place, key) for unit in self._each_units[segment])
 
     def _own_cells(self, state: UserState, segment: str, key: str) -> None:
         """A new value's cells start from what un-keyed events left before it."""
-        for signal in self.signals.values():
-            if signal.owner == segment and signal.composite and TEMPLATE in state.signals.get(signal.key, ()):
+        for signal in self._each_signals[segment]:
+            if signal.composite and TEMPLATE in state.signals.get(signal.key, ()):
                 signal.own_cell(state, key)
 
-    def _push_out(self, state: UserState, segment: str, key: str, by: str, flips: list[Flip]) -> None:
+    def _push_out(self, state: UserState, segment: str, key: str, by: str, due: set[Instance], flips: list[Flip]) -> None:
         del state.values[segment][key]
-        for signal in self.signals.values():
-            if signal.owner == segment:
-                state.signals.get(signal.key, {}).pop(key, None)
-        for unit in self.units:
-            if unit.each and unit.owner == segment:
-                disarm(state, instance_key(unit.name, key))
-                state.held.pop(instance_key(unit.name, key), None)
+        for signal in self._each_signals[segment]:
+            state.signals.get(signal.key, {}).pop(key, None)
+        for unit in self._each_units[segment]:
+            disarm(state, instance_key(unit.name, key))
+            state.held.pop(instance_key(unit.name, key), None)
+            due.discard((unit.place, key))
         own = member_key(segment, key)
         state.exits.pop(own, None)
         if state.members.pop(own, None) is not None:
-            flips.append(Flip(self._by_name[segment], key, "exited", by=by))
+            left = self._by_name[segment]
+            flips.append(Flip(left, key, "exited", by=by))
+            for place in left.dependents:
+                self._add(state, place, None, due)
 
     def _take_profile(self, state: UserState, event: Event, due: set[Instance]) -> None:
         changed = _merged(state.attributes, event.fields.get("attributes", {}), event.ts)

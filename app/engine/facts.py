@@ -37,6 +37,7 @@ class FactWriter:
         self._conditions: dict[tuple[Node, str], Condition] = {}
         self._readings: dict[tuple[Node, str], Reading] = {}
         self._texts: dict[Node, str] = {}
+        self._parts: dict[tuple[Node, str], list[tuple[Signal, bool]]] = {}
 
     def of(self, state: UserState, at: int, flip: Flip, units: Mapping[str, Unit]) -> list[Fact]:
         """The facts behind one flip."""
@@ -140,13 +141,19 @@ class FactWriter:
 
     def _fact(self, state: UserState, node: Node, subject: Node, owner: str, each: str | None, value: Any, needs: str, rule: str) -> Fact:
         fact = Fact(self._text(subject), value, needs, rule=rule)
-        for part in nodes(subject):
-            if isinstance(part, ast.Aggregate):
-                signal = self._signals[signal_key(part, owner)]
-                if part is subject and signal.capped(value):
-                    fact.or_more = True
-                fact.approximate = fact.approximate or signal.approximate(state, each if signal.keyed else None)
+        for signal, whole in self._signals_of(subject, owner):
+            if whole and signal.capped(value):
+                fact.or_more = True
+            fact.approximate = fact.approximate or signal.approximate(state, each if signal.keyed else None)
         return fact
+
+    def _signals_of(self, subject: Node, owner: str) -> list[tuple[Signal, bool]]:
+        """The signals that a value is made of, each with whether it is the whole of it."""
+        found = self._parts.get((subject, owner))
+        if found is None:
+            aggregates = [part for part in nodes(subject) if isinstance(part, ast.Aggregate)]
+            found = self._parts[subject, owner] = [(self._signals[signal_key(part, owner)], part is subject) for part in aggregates]
+        return found
 
     def _text(self, node: Node) -> str:
         found = self._texts.get(node)

@@ -12,6 +12,8 @@ from app.domain.limits import NEVER
 from app.engine.state import UserState
 from app.engine.units import Unit, instance_key, member_key
 
+_NONE: dict[str, bool] = {}
+
 Instance = tuple[int, str | None]
 """A unit's place and, for a `for_each` unit, the value's key. One place has values or none, so instances sort."""
 
@@ -39,7 +41,7 @@ def judge(state: UserState, now: int, units: list[Unit], due: set[Instance]) -> 
     waiting = sorted(due) if len(due) > 1 else list(due)
     for i, (place, each) in enumerate(waiting):
         unit = units[place]
-        if _ask(state, now, unit, each, flips) and unit.dependents:
+        if _ASK[unit.kind](state, now, unit, each, flips) and unit.dependents:
             _judge_rest(state, now, units, set(waiting[i + 1 :]), unit, each, flips)
             break
     if len(flips) > 1:
@@ -50,14 +52,14 @@ def judge(state: UserState, now: int, units: list[Unit], due: set[Instance]) -> 
 def _judge_rest(state: UserState, now: int, units: list[Unit], waiting: set[Instance], changed: Unit, each: str | None, flips: list[Flip]) -> None:
     """Go on where an answer that others read has changed: they are asked too, always after it."""
     for place in changed.dependents:
-        _add_instances(state, units[place], each, waiting)
+        _add_instances(state, units[place], each if units[place].owner == changed.owner else None, waiting)
     while waiting:
         instance = min(waiting)
         waiting.discard(instance)
         unit = units[instance[0]]
-        if _ask(state, now, unit, instance[1], flips):
+        if _ASK[unit.kind](state, now, unit, instance[1], flips):
             for place in unit.dependents:
-                _add_instances(state, units[place], instance[1], waiting)
+                _add_instances(state, units[place], instance[1] if units[place].owner == unit.owner else None, waiting)
 
 
 def _add_instances(state: UserState, unit: Unit, each: str | None, waiting: set[Instance]) -> None:
@@ -68,16 +70,7 @@ def _add_instances(state: UserState, unit: Unit, each: str | None, waiting: set[
     waiting.update((unit.place, key) for key in ([each] if each is not None and each in known else known))
 
 
-def _ask(state: UserState, now: int, unit: Unit, each: str | None, flips: list[Flip]) -> bool:
-    """Ask one instance; True when what others read of it changed."""
-    if unit.kind == "segment":
-        return _ask_segment(state, now, unit, each, flips)
-    if unit.kind == "held":
-        return _ask_held(state, now, unit, each)
-    return _ask_group(state, now, unit, flips)
-
-
-def _ask_held(state: UserState, now: int, unit: Unit, each: str | None) -> bool:
+def _ask_held(state: UserState, now: int, unit: Unit, each: str | None, flips: list[Flip]) -> bool:
     assert unit.when is not None
     key = instance_key(unit.name, each)
     truth, until = unit.when(state, now, each)
@@ -92,15 +85,24 @@ def _ask_held(state: UserState, now: int, unit: Unit, each: str | None) -> bool:
 
 
 def _ask_segment(state: UserState, now: int, unit: Unit, each: str | None, flips: list[Flip]) -> bool:
-    if each is not None and not state.values.get(unit.name, {}).get(each):
-        return False  # the value was never in the domain, or has been pushed out of it
-    key = instance_key(unit.name, each)
+    """Ask one instance of a segment; True when what others read of it changed."""
+    if each is None:
+        key = own = unit.name
+    else:
+        if not state.values.get(unit.name, _NONE).get(each):
+            return False  # the value was never in the domain, or has been pushed out of it
+        key, own = instance_key(unit.name, each), member_key(unit.name, each)
     inside = state.members if unit.grouped is None else state.ranked
-    own = key if each is None else member_key(unit.name, each)
     since = inside.get(own)
-    if since is None:
-        return _ask_outside(state, now, unit, each, key, inside, own, flips)
-    return _ask_inside(state, now, unit, each, key, inside, own, since, flips)
+    if since is not None:
+        return _ask_inside(state, now, unit, each, key, inside, own, since, flips)
+    if unit.simple:
+        truth, until = unit.when(state, now, each)  # type: ignore[misc]
+        if not truth:
+            if until < NEVER or key in state.dues:
+                _arm(state, key, until)
+            return False
+    return _ask_outside(state, now, unit, each, key, inside, own, flips)
 
 
 def _ask_outside(
@@ -157,7 +159,7 @@ def _wants_in(state: UserState, now: int, unit: Unit, each: str | None) -> tuple
     return False, max(0 if truth else until, until_out if out else 0)
 
 
-def _ask_group(state: UserState, now: int, unit: Unit, flips: list[Flip]) -> bool:
+def _ask_group(state: UserState, now: int, unit: Unit, each: str | None, flips: list[Flip]) -> bool:
     assert unit.group is not None
     before = state.groups.get(unit.name)
     after = next((name for name in unit.group.segments if name in state.ranked), None)
@@ -192,3 +194,6 @@ def _arm(state: UserState, key: str, due: int) -> None:
 def disarm(state: UserState, key: str) -> None:
     """Forget an instance's timer."""
     _arm(state, key, NEVER)
+
+
+_ASK = {"segment": _ask_segment, "held": _ask_held, "group": _ask_group}

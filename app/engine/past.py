@@ -37,7 +37,8 @@ class Reorder:
         """Note an event that is about to be applied in order. No event older than `watermark` less the allowed lateness will come any more."""
         past, horizon = state.past, watermark - self._lateness
         if past is None or state.clock < horizon:
-            state.past = Past([(state.clock, state.rank, 0, states.encode_without_past(state))], [self._reduced(event)])
+            raw = states.encode_without_past(state) if state.applied else b""
+            state.past = Past([(state.clock, state.rank, 0, raw)], [self._reduced(event)])
             return
         full = len(past.events) - past.snapshots[-1][2] >= self._options.reorder_events_max
         if past.snapshots[-1][0] < horizon or full:
@@ -46,12 +47,12 @@ class Reorder:
         past.events.append(self._reduced(event))
 
     def _reduced(self, event: Event) -> Event:
-        """The event with only the fields that a definition reads."""
+        """The event with only the fields that a definition reads; whose it is the state knows."""
         wanted = self._wanted.get(event.stream)
         if wanted is None:
             return event
         fields = event.fields
-        return Event(event.user, event.ts, event.stream, event.rank, event.id, event.has_id, {name: fields[name] for name in wanted if name in fields})
+        return Event("", event.ts, event.stream, event.rank, event.id, event.has_id, {name: fields[name] for name in wanted if name in fields})
 
     @staticmethod
     def _forget(past: Past, horizon: int, full: bool) -> None:
@@ -77,7 +78,8 @@ class Reorder:
         while place > first and (events[place - 1].ts, events[place - 1].rank) > (event.ts, event.rank):
             place -= 1
         events = [*events[:place], self._reduced(event), *events[place:]]
-        fresh = states.decode(snapshots[-1][3])
+        raw = snapshots[-1][3]
+        fresh = states.decode(raw) if raw else self._engine.new_state(state.user)
         self._replay(fresh, events[first:], state.clock)
         return self._publish(state, fresh, Past(snapshots, events), event)
 

@@ -38,6 +38,7 @@ class KeyedFeed:
     signal: Signal
     bit: int
     read: Getter | None
+    path: tuple[str, ...] | None
 
 
 @dataclass(slots=True)
@@ -46,7 +47,10 @@ class EachRoute:
 
     segment: str
     domain: Getter | None
+    path: tuple[str, ...] | None = None
     feeds: list[KeyedFeed] = field(default_factory=list)
+    direct: bool = False
+    """Whether every feed is plain and keyed by the domain's own field: then an event concerns one value."""
 
 
 @dataclass(slots=True)
@@ -77,7 +81,7 @@ def build_routes(streams: Iterable[Stream], signals: Iterable[Signal], segments:
     for segment in segments:
         if segment.for_each is not None:
             for name in _streams(segment.for_each[0], routes):
-                each[name, segment.name] = EachRoute(segment.name, getter(segment.for_each[1]))
+                each[name, segment.name] = EachRoute(segment.name, getter(segment.for_each[1]), segment.for_each[1])
     for signal in signals:
         for leaf in signal.leaves:
             for name in _streams(leaf.stream, routes):
@@ -89,6 +93,7 @@ def build_routes(streams: Iterable[Stream], signals: Iterable[Signal], segments:
     for name, by_path in indexes.items():
         routes[name].indexed = [(getter(path), by_value) for path, by_value in by_path.items()]
     for (name, _), route in each.items():
+        route.direct = route.domain is not None and all(feed.path == route.path and not feed.signal.composite for feed in route.feeds)
         routes[name].each.append(route)
     return routes
 
@@ -143,10 +148,10 @@ def _keyed_feed(signal: Signal, leaf: Leaf) -> KeyedFeed:
     parts = _conjuncts(leaf.where)
     paths = [(i, path) for i, part in enumerate(parts) if (path := each_path(part)) is not None]
     if not paths:
-        return KeyedFeed(compile_filter(leaf.where) if leaf.where is not None else None, signal, leaf.bit, None)
+        return KeyedFeed(compile_filter(leaf.where) if leaf.where is not None else None, signal, leaf.bit, None, None)
     i, path = paths[0]
     rest = _joined(parts[:i] + parts[i + 1 :])
-    return KeyedFeed(compile_filter(rest) if rest is not None else None, signal, leaf.bit, getter(path))
+    return KeyedFeed(compile_filter(rest) if rest is not None else None, signal, leaf.bit, getter(path), path)
 
 
 def each_touches(route: EachRoute, fields: Mapping[str, Any]) -> tuple[dict[str, list[KeyedFeed]], list[KeyedFeed], str | None]:

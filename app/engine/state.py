@@ -8,7 +8,7 @@ Layout (MessagePack, one array; positions are the order of the fields of `UserSt
      {segment: {value key: in the domain}}, past, due]
 
 `past` is null, or [[[clock, rank, events before it, state bytes without past], …], [event, …]]: earlier states and the events since the oldest of them,
-kept as far back as a late event may come.
+kept as far back as a late event may come. The bytes are empty for the state before the first event.
 The layout number changes with any change of this drawing; bytes of another layout are refused, never misread.
 """
 

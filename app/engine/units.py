@@ -35,6 +35,8 @@ class Unit:
         self.dwell_ms = spec.segment.min_dwell_ms if spec.segment and spec.kind == "segment" else 0
         self.cooldown_ms = spec.segment.cooldown_ms if spec.segment and spec.kind == "segment" else 0
         self.grouped = spec.segment.group if spec.segment and spec.kind == "segment" else None
+        self.simple = leave is None and not self.cooldown_ms
+        """Whether getting in is a question of `when` alone."""
         self.ref = ref
         self.dependents: tuple[int, ...] = ()
         self.newborn = self.kind != "group" and not self.each and self._speaks_of_nothing(spec)
@@ -47,6 +49,7 @@ class Unit:
         return self.when(new_state("", ""), 0, None) != (False, NEVER)
 
 
+@lru_cache(maxsize=65_536)
 def instance_key(name: str, each: str | None) -> str:
     """The key of a unit's instance in stored state."""
     return name if each is None else f"{name}{SEPARATOR}{each}"
