@@ -20,7 +20,7 @@ DYNAMIC = ("top", "first", "last")
 
 @dataclass
 class Writer:
-    """`unit_ms` is the scale of durations, `each` whether `each` may be used, `segments` what may be referred to, `range_` a window's two ends."""
+    """`unit_ms` is the scale of durations, `each` whether `each` may be used, `segments` what may be referred to, `range_` a window's ends."""
 
     by: Chance
     unit_ms: int
@@ -123,7 +123,8 @@ class Writer:
     def twin_test(self) -> str:
         if self.each and self.chance(2):
             return f" {self.pick(('==', '!='))} each"
-        return f" {self.pick(('==', '!=', '<'))} {self.pick(DYNAMIC)}({self.dotted(self.selector(0))}.{self.pick(('c', 'n'))}{self.window()})"
+        other = f"{self.pick(DYNAMIC)}({self.dotted(self.selector(0))}.{self.pick(('c', 'n'))}{self.window()})"
+        return f" {self.pick(('==', '!=', '<'))} {other}"
 
     def nothing(self) -> str:
         return ""
@@ -145,8 +146,9 @@ class Writer:
     def profile(self) -> str:
         return self.pick(
             (
-                "profile.age between 1 and 2", "profile.age > 1", 'profile.plan == "a"', 'profile.plan != "a"', "profile.vip", "profile.age is null",
-                'consent("mail")', 'not consent("mail")', 'profile.plan starts_with "a"', 'profile.list contains "a"', "profile.age + 1 >= 2",
+                "profile.age between 1 and 2", "profile.age > 1", 'profile.plan == "a"', 'profile.plan != "a"', "profile.vip",
+                'consent("mail")', 'not consent("mail")', 'profile.plan starts_with "a"', 'profile.list contains "a"',
+                "profile.age is null", "profile.age + 1 >= 2",
                 f"profile.plan == last({self.dotted(self.selector(0))}.c)",
             )
         )  # fmt: skip
@@ -221,8 +223,9 @@ class Writer:
     def filter_atom(self) -> str:
         return self.pick(
             (
-                f"n {self.pick(COMPARE)} {self.pick(NUMBERS)}", "n between 1 and 2", "n in [1, 2]", "n not in [1, 2]", "n + 1 > 2", "2 / n >= 1", "-n < -1",
-                f'c == "{self.pick(TEXTS)}"', 'c != "a"', 'c in ["a", "b"]', 'c contains "a"', 'c starts_with "a"', 'c ends_with "b"', 'c matches "^a+$"',
-                'tags contains "a"', "tags contains 1", "ok", "ok == false", "n is null", "c is not null", "n == o.k", "o.k > 0", 'not (c == "a")', 'c >= "ab"',
+                f"n {self.pick(COMPARE)} {self.pick(NUMBERS)}", "n between 1 and 2", "n in [1, 2]", "n not in [1, 2]", "n + 1 > 2",
+                "2 / n >= 1", "-n < -1", f'c == "{self.pick(TEXTS)}"', 'c != "a"', 'c in ["a", "b"]', 'c contains "a"',
+                'c starts_with "a"', 'c ends_with "b"', 'c matches "^a+$"', 'tags contains "a"', "tags contains 1", "ok",
+                "ok == false", "n is null", "c is not null", "n == o.k", "o.k > 0", 'not (c == "a")', 'c >= "ab"',
             )
         )  # fmt: skip

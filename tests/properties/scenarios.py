@@ -60,8 +60,9 @@ class Scenario:
 
     def __repr__(self) -> str:
         lines = [f"{e.ts - self.base:>10} {e.stream} id={e.id if e.has_id else None} {e.fields}" for e in self.events]
-        options = f"base={self.base} until=+{self.until - self.base} zone={self.options.timezone} gap={self.options.session_gap_ms}"
-        return "\n".join(["", self.text, *lines, f"{options} dedupe={self.options.dedupe_window_ms} lateness={self.options.allowed_lateness_ms}"])
+        o = self.options
+        bounds = f"gap={o.session_gap_ms} dedupe={o.dedupe_window_ms} lateness={o.allowed_lateness_ms}"
+        return "\n".join(["", self.text, *lines, f"base={self.base} until=+{self.until - self.base} zone={o.timezone} {bounds}"])
 
 
 @st.composite
