@@ -21,7 +21,7 @@ from app.web.positions import decode_position
 from app.web.problems import MEDIA_TYPE, Problem
 from app.web.sse import EventStreamResponse
 from app.web.stream import ChangeStream, Wish
-from app.web.words import change_words
+from app.wording.words import change_words
 
 _USER_CHARS = domain_limits.USER_ID_CHARS_MAX * 3  # %2F and %25 are still encoded here
 UserId = Annotated[str, Path(min_length=1, max_length=_USER_CHARS, description="The user id, percent-encoded.", examples=["u42"])]

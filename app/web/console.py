@@ -22,7 +22,7 @@ from app.web.ports import WebDeps
 from app.web.positions import encode_position
 from app.web.problems import Problem, as_problem
 from app.web.render import STATIC, Pages, path
-from app.web.words import change_words, member_name
+from app.wording.words import change_words, member_name
 
 
 def mount(app: FastAPI, deps: WebDeps, people: People, catalogue: Catalogue, gather: Gather) -> None:

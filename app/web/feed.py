@@ -19,6 +19,7 @@ import msgspec
 from app.web import limits
 from app.web.ports import History
 from app.web.rates import Rates
+from app.wording.phrases import show_value
 
 
 class Entry(msgspec.Struct, gc=False, frozen=True):
@@ -197,12 +198,3 @@ def matches(entry: Entry, segment: str | None, user: str | None) -> bool:
         return True
     name, colon, value = segment.partition(":")
     return bool(colon) and name == entry.names[0] and value == show_value(entry.value)
-
-
-def show_value(value: object) -> str:
-    """A `for_each` value as people read it and as `name:value` writes it."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)

@@ -13,8 +13,8 @@ from starlette.responses import Response
 
 from app.domain import limits as domain_limits
 from app.web.highlight import highlight
-from app.web.phrases import duration_words, fill, phrase, show
-from app.web.words import change_words, fact_words, member_name
+from app.wording.phrases import duration_words, fill, phrase, show
+from app.wording.words import change_words, fact_words, member_name
 
 _FOLDER = Path(__file__).parent
 STATIC = _FOLDER / "static"

@@ -6,8 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.rules import ast
-from app.web.feed import show_value
-from app.web.phrases import duration_words, fill, phrase, selector_words, show, tree, value_phrase, window_words, with_article
+from app.wording.phrases import (
+    duration_words,
+    fill,
+    phrase,
+    selector_words,
+    show,
+    show_value,
+    tree,
+    value_phrase,
+    window_words,
+    with_article,
+)
 
 _OPERATORS = {">=": "≥", "<=": "≤", ">": ">", "<": "<", "==": "=", "!=": "≠"}
 _RULES = {"exit_when": "to leave: ", "when": ""}

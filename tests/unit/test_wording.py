@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from app.web.highlight import highlight
-from app.web.phrases import duration_words, phrase, show
-from app.web.words import cause_words, change_words, fact_words, headline
+from app.wording.phrases import duration_words, phrase, show
+from app.wording.words import cause_words, change_words, fact_words, headline
 
 ABANDONED = 'any(cart[action == "add"] without purchase within 24h, last 7d)'
 SCORE = "3 * count(cart, last 7d) + count(click, last 7d)"

@@ -246,3 +246,12 @@ def show(value: Any) -> str:
             return ", ".join([show(item) for item in value])
         case _:
             return str(value)
+
+
+def show_value(value: object) -> str:
+    """A `for_each` value as people read it and as `name:value` writes it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
