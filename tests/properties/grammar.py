@@ -20,7 +20,7 @@ DYNAMIC = ("top", "first", "last")
 
 @dataclass
 class Writer:
-    """`unit_ms` is the scale of durations, `each` whether `each` may be used, `segments` what may be referred to, `range_` a window's ends."""
+    """`unit_ms` is the scale of durations, `each` whether `each` may be used, `segments` what may be referred to, `range_` a window."""
 
     by: Chance
     unit_ms: int
