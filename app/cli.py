@@ -65,20 +65,18 @@ def _commands() -> list[str]:
     return sorted(found, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
 
 
-def _options(
-    version: bool = typer.Option(
-        False, "--version", help="Print the version and end.", is_eager=True, callback=lambda given: _version(given)
-    ),
-) -> None:
-    pass
-
-
 def _version(given: bool) -> None:
     if given:
         from importlib.metadata import version
 
         typer.echo(f"hyperseg {version('hyperseg')}")
         raise typer.Exit
+
+
+def _options(
+    version: bool = typer.Option(False, "--version", help="Print the version and end.", is_eager=True, callback=_version),
+) -> None:
+    pass
 
 
 def _usage(message: str, code: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -270,3 +271,13 @@ def _config_file(flag: object) -> Path | None:
 
 def _is_ours(name: str) -> bool:
     return name.upper().startswith(ENV_PREFIX) and name.upper() != _CONFIG_ENV
+
+
+def foreign_environment() -> dict[str, str]:
+    """The environment without hyperseg's own variables: for a process that is told its settings by flags."""
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith(ENV_PREFIX)}
+
+
+def has_desktop() -> bool:
+    """Is there a desktop on which a browser could open?"""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
