@@ -121,12 +121,13 @@ class Demo:
     # -------------------------------------------------------------------------------------------- the parts
     def _start(self) -> None:
         self._broker.start()
+        worker = self._load_worker()
         topics = ensure_inputs(self._broker.bootstrap, DEFAULT_STREAMS, Shape())
         self._say("making three days of a shop …")
         now = _now_ms()
         with Publisher(self._broker.bootstrap) as publisher:
             to_broker(self._history(now), publisher, topics)
-        self._start_worker()
+        self._let_go(worker)
         self._shop = threading.Thread(target=self._live, args=(topics, now), name="shop", daemon=True)
         self._shop.start()
 
@@ -146,20 +147,31 @@ class Demo:
         except HypersegError as error:
             self._failed = error
 
-    def _start_worker(self) -> None:
+    def _load_worker(self) -> subprocess.Popen[bytes]:
+        """The worker's process, loading its code (seconds); it begins when it is told to."""
         self._port = _free_port(self._options.host, self._options.port)
+        self.url = f"http://{self._options.host}:{self._port}"
         config = self._folder / "hyperseg.yaml"
         config.write_text(json.dumps(self._settings()), encoding="utf-8")  # JSON is YAML
-        # Its own session: Ctrl-C reaches this process alone, which stops the parts in order.
-        self._worker = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", "worker", "--config", str(config)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=(self._folder / "worker.log").open("wb"),
-            start_new_session=True,
-            env={name: value for name, value in os.environ.items() if not name.startswith("HYPERSEG_")},
-        )
-        self.url = f"http://{self._options.host}:{self._port}"
+        with (self._folder / "worker.log").open("wb") as log:
+            # Its own session: Ctrl-C reaches this process alone, which stops the parts in order.
+            self._worker = subprocess.Popen(
+                [sys.executable, "-m", "app.demo_worker", str(config)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+                env={name: value for name, value in os.environ.items() if not name.startswith("HYPERSEG_")},
+            )
+        return self._worker
+
+    def _let_go(self, worker: subprocess.Popen[bytes]) -> None:
+        assert worker.stdin is not None
+        try:
+            worker.stdin.write(b"go\n")
+            worker.stdin.flush()
+        except BrokenPipeError:
+            self.check()  # says what it died of
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -178,6 +190,8 @@ class Demo:
         if worker is None or worker.poll() is not None:
             return
         worker.send_signal(signal.SIGTERM)
+        if worker.stdin is not None:
+            worker.stdin.close()
         try:
             worker.wait(_STOP_S_MAX)
         except subprocess.TimeoutExpired:

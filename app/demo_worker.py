@@ -1,0 +1,39 @@
+"""The worker of the demonstration: a child process that is loaded while the shop's past is still being made, and ends with its parent.
+
+python -m app.demo_worker SETTINGS.yaml      starts on the first line of its input, ends when the input ends
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+
+
+def main(config: str) -> int:
+    """Load everything, wait for the word, run. The parent's death closes the input, however it died."""
+    from app.domain.errors import HypersegError
+    from app.main import run_worker
+    from app.observability.logs import configure_logs
+    from app.settings import load_settings
+
+    settings = load_settings({"config": config})
+    configure_logs(settings.log_level)
+    if not sys.stdin.readline():
+        return 0
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        return run_worker(settings)
+    except HypersegError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
