@@ -1,8 +1,9 @@
 """Comparisons of values that change with every millisecond: when do they flip?
 
 `since(…)` grows by one a millisecond and `decay(…)` shrinks by a power of two. An expression of them is, as far as it is linear, a *form*
-a + b·Δ + Σ cₕ·2^(−Δ/h) of the time Δ ahead; what is not linear is kept as a tree of forms. `next_flip` finds the first later millisecond at which a comparison
-of two forms gives another answer: it proves stretches constant by interval arithmetic (Moore 1966) and halves those it cannot prove, down to the millisecond.
+a + b·Δ + Σ cₕ·2^(−Δ/h) of the time Δ ahead; what is not linear is kept as a tree of forms. `next_flip` finds the first later millisecond
+at which a comparison of two forms gives another answer: it proves stretches constant by interval arithmetic (Moore 1966) and halves those
+it cannot prove, down to the millisecond.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from app.engine.values import calculate
 Interval = tuple[float, float]
 
 EVALUATIONS_MAX = 4_000  # of bounds or points in one search: about 4 ms; what is proven by then is kept and the rest searched at its end
-RECHECK_MS = limits.SECOND_MS  # least progress of a search that ran out: two sides equal to the last digits for good must not keep a worker busy
+RECHECK_MS = (
+    limits.SECOND_MS
+)  # least progress of a search that ran out: two sides equal to the last digits for good must not keep a worker busy
 SLACK = 1e-11  # relative: ten times what rounding to 12 digits can move a value
 
 
@@ -32,13 +35,17 @@ class Form(Protocol):
 
 @dataclass(slots=True)
 class Linear:
-    """a + b·Δ + Σ c·2^(−Δ/h)."""
+    """a + b·Δ + Σ c·2^(−Δ/h). Where it was folded out of others, `tree` is how the definition spells it: a point is worth what that
+    gives, to the last digit."""
 
     a: float
     b: float = 0
     decays: tuple[tuple[int, float], ...] = ()
+    tree: Combined | None = None
 
     def at(self, delta: int) -> float | None:
+        if self.tree is not None:
+            return self.tree.at(delta)
         value = self.a + self.b * delta
         for h, c in self.decays:
             value = value + rounded(c * 2.0 ** (-delta / h))
@@ -46,7 +53,7 @@ class Linear:
 
     def bounds(self, start: int, end: int) -> Interval:
         low, high = (self.a + self.b * start, self.a + self.b * end) if self.b >= 0 else (self.a + self.b * end, self.a + self.b * start)
-        slack = 0.0
+        slack = self.slack(end)
         for h, c in self.decays:
             first, last = c * 2.0 ** (-start / h), c * 2.0 ** (-end / h)
             if abs(last) <= FAINT:
@@ -54,6 +61,10 @@ class Linear:
             low, high = low + min(first, last), high + max(first, last)
             slack += SLACK * max(abs(first), abs(last)) if abs(last) > FAINT or abs(first) > 2 * FAINT else FAINT
         return low - slack, high + slack
+
+    def slack(self, end: int) -> float:
+        """How far folding may have moved it from what its tree gives, for Δ ≤ end."""
+        return 0.0 if self.tree is None else SLACK * (abs(self.a) + abs(self.b) * end + sum(abs(c) for _, c in self.decays))
 
     def plus(self, other: Linear, sign: int) -> Linear:
         decays = dict(self.decays)
@@ -103,17 +114,27 @@ def _wider(low: float, high: float) -> Interval:
 
 def combine(op: str, left: Form, right: Form) -> Form:
     """left op right, as a linear form where that is possible."""
-    if isinstance(left, Linear) and isinstance(right, Linear):
-        if op in "+-":
-            return left.plus(right, 1 if op == "+" else -1)
-        if op == "*" and (left.constant or right.constant):
-            return right.times(left.a) if left.constant else left.times(right.a)
-        if op == "/" and right.constant and right.a:
-            return Linear(left.a / right.a, left.b / right.a, tuple((h, c / right.a) for h, c in left.decays))
-    return Combined(op, left, right)
+    tree = Combined(op, left, right)
+    folded = _folded(op, left, right) if isinstance(left, Linear) and isinstance(right, Linear) else None
+    if folded is None:
+        return tree
+    folded.tree = tree
+    return folded
 
 
-def next_flip(op: str, test: Callable[[float | None, float | None], bool], left: Form, right: Form, truth: bool, horizon: int) -> tuple[int, bool]:
+def _folded(op: str, left: Linear, right: Linear) -> Linear | None:
+    if op in "+-":
+        return left.plus(right, 1 if op == "+" else -1)
+    if op == "*" and (left.constant or right.constant):
+        return right.times(left.a) if left.constant else left.times(right.a)
+    if op == "/" and right.constant and right.a:
+        return Linear(left.a / right.a, left.b / right.a, tuple((h, c / right.a) for h, c in left.decays))
+    return None
+
+
+def next_flip(
+    op: str, test: Callable[[float | None, float | None], bool], left: Form, right: Form, truth: bool, horizon: int
+) -> tuple[int, bool]:
     """(Δ, found): the first Δ in 1 … horizon at which `left op right` is not `truth`; without one, how far it is proven to hold.
 
     `test` compares two values, null included. Δ and horizon are milliseconds.
@@ -162,7 +183,11 @@ class _Search:
     def _decided(self, start: int, end: int) -> bool | None:
         """The answer all over start … end, None where the bounds do not tell."""
         if isinstance(self._left, Linear) and isinstance(self._right, Linear):
-            difference = self._left.plus(self._right, -1).bounds(start, end)
+            line = self._left.plus(self._right, -1)
+            difference = line.bounds(start, end)
+            if not line.constant or line.a:
+                slack = self._left.slack(end) + self._right.slack(end)
+                difference = difference[0] - slack, difference[1] + slack
         else:
             left, right = self._left.bounds(start, end), self._right.bounds(start, end)
             if left is None or right is None:

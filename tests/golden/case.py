@@ -11,9 +11,9 @@ import yaml
 
 from app.domain.events import Event
 from app.domain.options import EngineOptions
-from app.domain.streams import with_declared
-from tests.golden import notation
-from tests.golden.notation import Expected, Fire
+from app.testing import notation
+from app.testing.notation import Expected, Fire
+from app.testing.options import options_from
 
 FOLDER = Path(__file__).with_name("cases")
 FILE = "golden.yaml"  # what error messages call the definitions
@@ -54,7 +54,7 @@ def _case(stem: str, raw: dict[str, Any]) -> Case:
     unknown = raw.keys() - {*_RUN, *_LOAD, *_SEGMENT}
     if unknown:
         raise ValueError(f"{stem}: {raw.get('case')}: unknown keys {sorted(unknown)}")
-    options = _options(raw.get("options", {}))
+    options = options_from(raw.get("options", {}), EngineOptions())
     base = notation.instant(raw.get("base", notation.BASE), 0)
     steps = tuple(notation.step(str(text), base, options, i) for i, text in enumerate(raw.get("steps", [])))
     last = max((step.ts if isinstance(step, Event) else step.upto for step in steps), default=base)
@@ -80,14 +80,3 @@ def _definitions(raw: dict[str, Any]) -> str:
     one = {key: raw[key] for key in _SEGMENT if key in raw}
     segments = [*raw.get("segments", []), *([{"name": "s", **one}] if one else [])]
     return yaml.safe_dump({"segments": segments, "groups": raw.get("groups", [])}, sort_keys=False, width=10_000)
-
-
-def _options(raw: dict[str, Any]) -> EngineOptions:
-    given = dict(raw)
-    options: dict[str, Any] = {}
-    for key, name in (("session_gap", "session_gap_ms"), ("lateness", "allowed_lateness_ms"), ("dedupe", "dedupe_window_ms")):
-        if key in given:
-            options[name] = notation.duration(given.pop(key))
-    if "streams" in given:
-        options["streams"] = with_declared({name: name for name in given.pop("streams")})
-    return EngineOptions(**options, **given)

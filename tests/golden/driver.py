@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from app.domain.changes import Change
 from app.domain.events import Event
 from app.engine.engine import Engine
-from tests.golden.notation import Expected, Fire
+from app.testing import notation
+from app.testing.notation import Expected, Fire
 
 Step = Event | Fire
 Resume = Callable[[Engine, Any], Any]
@@ -57,18 +58,4 @@ class Partition:
 
 def told(changes: Sequence[Change], user: str, as_user: str) -> list[Expected]:
     """One user's changes in the notation's terms."""
-    return [
-        Expected(
-            as_user,
-            change.at,
-            change.change,
-            change.group if change.change == "moved" else change.segment,  # type: ignore[arg-type]
-            None if change.value is None else json.dumps(change.value),
-            change.from_,
-            change.to,
-            change.cause.kind,
-            change.late,
-        )
-        for change in changes
-        if change.user_id == user
-    ]
+    return [replace(change, user=as_user) for change in notation.told(change for change in changes if change.user_id == user)]

@@ -15,10 +15,10 @@ from app.domain.events import Event
 from app.engine.engine import Engine
 from app.rules.definitions import load_text
 from app.rules.plan import compile_plan
+from app.testing.notation import DEFAULT_USER, Expected, Fire, spelled
 from tests.golden import driver
 from tests.golden.case import FILE, Case, all_cases
 from tests.golden.driver import Partition, told
-from tests.golden.notation import DEFAULT_USER, Expected, Fire, spelled
 from tests.support.oracle import canonical_run
 
 CASES = list(all_cases())
