@@ -19,7 +19,12 @@ _VALUES_SHOWN = 10
 def summarize(plan: Plan, result: Result) -> str:
     """The table as text. A `for_each` segment has a row for all its values and one for each of its largest."""
     entered, exited = _counts(result)
-    table = Table(title=f"{result.events:,} events, {result.users:,} users, {len(result.changes):,} changes", title_justify="left", box=None, pad_edge=False)
+    table = Table(
+        title=f"{result.events:,} events, {result.users:,} users, {len(result.changes):,} changes",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
     for column in ("segment", "entered", "exited", "members", "share", "sample"):
         table.add_column(column, justify="left" if column in ("segment", "sample") else "right", no_wrap=True)
     by_segment: dict[str, set[str]] = {s.name: set() for s in plan.segments}

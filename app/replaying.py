@@ -53,7 +53,8 @@ class Result:
 
 
 def read_log(files: Iterable[str], streams: Iterable[Stream], until: int | None = None, progress: Progress | None = None) -> Log:
-    """Read event files into memory. Lines that do not fit are kept aside; events after `until` are skipped. Raises InputError for a file that cannot be read."""
+    """Read event files into memory. Lines that do not fit are kept aside; events after `until` are skipped. Raises InputError for a file
+    that cannot be read."""
     by_name = {stream.name: stream for stream in streams}
     log = Log()
     events: list[Event] = []
@@ -90,7 +91,9 @@ def _event(raw: bytes, streams: dict[str, Stream], place: str) -> Event:
     stream = streams.get(kind) if isinstance(kind, str) else None
     if stream is None:
         hint = nearest(str(kind), streams)
-        raise Refused("unknown_type", f"type is {kind!r}, expected one of {', '.join(streams)}" + (f"; did you mean {hint}?" if hint else ""))
+        raise Refused(
+            "unknown_type", f"type is {kind!r}, expected one of {', '.join(streams)}" + (f"; did you mean {hint}?" if hint else "")
+        )
     return event_from(fields, stream, None, place)
 
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from app.replaying import Log, Progress, Result
     from app.rules.plan import Plan
 
-SegmentsFlag = Annotated[str | None, typer.Option("--segments", metavar="DIR", help="Folder (or file) of definitions (default: the setting segments_dir).")]
+SegmentsFlag = Annotated[
+    str | None, typer.Option("--segments", metavar="DIR", help="Folder (or file) of definitions (default: the setting segments_dir).")
+]
 _REFUSED_SHOWN = 3
 
 
@@ -25,11 +27,17 @@ def register(cli: typer.Typer) -> None:
 
 
 def replay(
-    events: Annotated[list[str], typer.Argument(metavar="EVENTS…", help="Event files (.gz and .zst are read; - is stdin); they need not be sorted.")],
+    events: Annotated[
+        list[str], typer.Argument(metavar="EVENTS…", help="Event files (.gz and .zst are read; - is stdin); they need not be sorted.")
+    ],
     segments: SegmentsFlag = None,
-    until: Annotated[str | None, typer.Option(metavar="TS", help="Last instant: epoch ms or RFC 3339 (default: the largest ts of the input).")] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TS", help="Last instant: epoch ms or RFC 3339 (default: the largest ts of the input).")
+    ] = None,
     out: Annotated[str | None, typer.Option(metavar="FILE", help="Where the changes go, as JSON Lines (default: stdout).")] = None,
-    summary: Annotated[bool, typer.Option("--summary", help="Counts per segment, sizes at the end, sample members; without --out no changes.")] = False,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Counts per segment, sizes at the end, sample members; without --out no changes.")
+    ] = False,
     rejects: Annotated[str | None, typer.Option(metavar="FILE", help="Where refused lines go, each with its reason.")] = None,
     config: ConfigFlag = None,
     set_: SetFlag = None,
@@ -93,7 +101,8 @@ def _tell(log: Log, result: Result) -> None:
         sys.stderr.write(f"hyperseg: {place}: {reason}: {detail}\n")
     refused = ", ".join(f"{reason} {count}" for reason, count in sorted(log.reasons().items()))
     after = f", {log.skipped} after --until" if log.skipped else ""
-    sys.stderr.write(f"{result.events} events of {result.users} users, {len(result.changes)} changes{after}{f'; refused: {refused}' if refused else ''}\n")
+    bad = f"; refused: {refused}" if refused else ""
+    sys.stderr.write(f"{result.events} events of {result.users} users, {len(result.changes)} changes{after}{bad}\n")
 
 
 @contextmanager

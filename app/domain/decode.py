@@ -1,7 +1,8 @@
 """Bytes from a topic or a file → one checked `Event`, or `Refused` with the exact reason.
 
-The shape of an event (scalar fields, lists of scalars, nested objects to a bounded depth, string and field counts) is one msgspec type, so the whole check runs in
-the decoder's C code at a fraction of a microsecond; only what it cannot say (which id, which timestamp form) is Python.
+The shape of an event (scalar fields, lists of scalars, nested objects to a bounded depth, string and field counts) is one msgspec type,
+so the whole check runs in the decoder's C code at a fraction of a microsecond; only what it cannot say (which id, which timestamp form)
+is Python.
 """
 
 from __future__ import annotations
@@ -22,15 +23,19 @@ _Scalar = _Text | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | bool
 _List = list[_Scalar]
 
 
+def _object_type(depth: int) -> Any:
+    """An object whose values go `depth` levels deep."""
+    return Annotated[dict[str, _value_type(depth)], Meta(max_length=limits.EVENT_FIELDS_MAX)]  # type: ignore[misc]  # a type computed at run time
+
+
 def _value_type(depth: int) -> Any:
     """What may stand at one level of an event: a scalar, a list of scalars, or an object one level deeper."""
     if depth == 1:
         return _Scalar | _List
-    return _Scalar | _List | Annotated[dict[str, _value_type(depth - 1)], Meta(max_length=limits.EVENT_FIELDS_MAX)]
+    return _Scalar | _List | _object_type(depth - 1)
 
 
-_Fields = Annotated[dict[str, _value_type(limits.EVENT_DEPTH_MAX)], Meta(max_length=limits.EVENT_FIELDS_MAX)]
-_decode = msgspec.json.Decoder(_Fields).decode
+_decode = msgspec.json.Decoder(_object_type(limits.EVENT_DEPTH_MAX)).decode
 
 REASONS = (
     "not_json",
@@ -57,7 +62,9 @@ def decode_event(raw: bytes, stream: Stream, key: bytes | None, origin: str) -> 
 def decode_fields(raw: bytes) -> dict[str, Any]:
     """The record as a JSON object within every limit, reserved keys still in it. Raises Refused."""
     if len(raw) > limits.EVENT_BYTES_MAX:
-        raise Refused("too_large", f"{len(raw)} bytes, at most {limits.EVENT_BYTES_MAX} (EVENT_BYTES_MAX): send references instead of documents")
+        raise Refused(
+            "too_large", f"{len(raw)} bytes, at most {limits.EVENT_BYTES_MAX} (EVENT_BYTES_MAX): send references instead of documents"
+        )
     if b"\\u0000" in raw or b"\x00" in raw:
         raise Refused("bad_field", "a null character (\\u0000) in the record: remove it at the producer")
     try:
@@ -81,12 +88,17 @@ def event_from(fields: dict[str, Any], stream: Stream, key: bytes | None, origin
     if type(user) is not str or not 0 < len(user) <= limits.USER_ID_CHARS_MAX:
         raise _bad_user(user)
     if key is not None and key != user.encode():
-        raise Refused("key_mismatch", f"the record's key {_shown(key)} differs from its user {_shown(user)}: key every record by its user id")
+        raise Refused(
+            "key_mismatch", f"the record's key {_shown(key)} differs from its user {_shown(user)}: key every record by its user id"
+        )
     ts = pop("ts", None)
     if type(ts) is not int:
         ts = _timestamp(ts)
     if not limits.TS_MIN_MS <= ts <= limits.TS_MAX_MS:
-        raise Refused("bad_ts", f"ts is {ts}, expected epoch milliseconds (13 digits today){': this looks like seconds' if 0 < ts < limits.TS_MIN_MS else ''}")
+        raise Refused(
+            "bad_ts",
+            f"ts is {ts}, expected epoch milliseconds (13 digits today){': this looks like seconds' if 0 < ts < limits.TS_MIN_MS else ''}",
+        )
     event_id = pop("event_id", None)
     if event_id is None:
         return Event(user, ts, stream.name, stream.rank, origin, False, _content(fields, stream))

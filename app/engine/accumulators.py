@@ -103,7 +103,8 @@ class Edge:
 
 
 class Moment:
-    """The instant of the first or the latest entry, for since_first and since. `need`: the smallest age the definitions compare with, None where they use it otherwise."""
+    """The instant of the first or the latest entry, for since_first and since. `need`: the smallest age the definitions compare with,
+    None where they use it otherwise."""
 
     def __init__(self, latest: bool, need: int | None) -> None:
         self._latest = latest
@@ -126,7 +127,8 @@ class Moment:
 
 
 class Different:
-    """How many different keys there were (values, days, sessions): distinct, days, session_count. Past `bound` the number is a lower bound."""
+    """How many different keys there were (values, days, sessions): distinct, days, session_count. Past `bound` the number is a lower
+    bound."""
 
     def __init__(self, need: int | None, bound: int = limits.MAX_POINTS) -> None:
         self._need = need
@@ -153,7 +155,8 @@ class Different:
 
 
 class Top:
-    """The most frequent value; of equals the one seen last: {key: [times, place of its latest entry]}, past `bound` the rarest, oldest leaves."""
+    """The most frequent value; of equals the one seen last: {key: [times, place of its latest entry]}, past `bound` the rarest, oldest
+    leaves."""
 
     def __init__(self, bound: int = limits.MAX_POINTS) -> None:
         self._bound = bound
@@ -187,8 +190,8 @@ class Decay:
     """Σ value·2^(−age/half-life), forward decay (Cormode et al. 2009): each entry's weight grows with its time instead of all shrinking.
 
     With ts = q·h + r an entry adds value·2^(r/h) to the exact sum of its half-life q: cell [q, numerator, exponent, q, …], ascending.
-    At t the sums are scaled by 2^(q − q_t), exactly, added, and rounded once. A value below 2^−1000 counts as nothing (a double ends near 2^−1074), so entries much
-    older than 1,000 half-lives need not be kept.
+    At t the sums are scaled by 2^(q − q_t), exactly, added, and rounded once. A value below 2^−1000 counts as nothing (a double ends near
+    2^−1074), so entries much older than 1,000 half-lives need not be kept.
     """
 
     KEEP = 1_100
@@ -222,15 +225,17 @@ class Decay:
                 continue
             n, kn = _unpack(cell[i + 1]), cell[i + 2] + age
             num, k = (num + (n << (k - kn)), k) if kn <= k else ((num << (kn - k)) + n, kn)
-        value = quotient(num, k)
-        return (value or 0.0) * 2.0 ** (-r / self.half_life_ms)
+        value: float = quotient(num, k) or 0.0
+        fading: float = 2.0 ** (-r / self.half_life_ms)
+        return value * fading
 
     def read(self, cell: Cell, now: int) -> Any:
         return rounded(self.raw(cell, now))
 
 
 def rounded(value: float) -> float:
-    """To 12 significant digits: what is meant to be equal is equal, whatever a power of two lost in its last bits. Below FAINT it is nothing."""
+    """To 12 significant digits: what is meant to be equal is equal, whatever a power of two lost in its last bits. Below FAINT it is
+    nothing."""
     return float(f"{value:.11e}") if abs(value) >= FAINT else 0.0
 
 

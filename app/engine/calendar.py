@@ -51,7 +51,8 @@ class Calendar:
         return self.midnight(first), self.midnight(after)
 
     def _hour(self, ts: int) -> tuple[int, int]:
-        """The stretch around `ts` over which the local hour reads the same: found by stepping over quarter hours, as zones may shift by less than an hour."""
+        """The stretch around `ts` over which the local hour reads the same: found by stepping over quarter hours, as zones may shift by
+        less than an hour."""
         quarter = limits.HOUR_MS // 4
         hour = self.local(ts).hour
         start = ts - ts % quarter

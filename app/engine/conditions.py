@@ -1,8 +1,8 @@
 """Trees → functions. A condition gives (truth, until): the answer holds from `now` until the instant `until` (excluded) if no event comes.
 
-`until` may be early, never late: whoever is woken by it asks again. That makes it composable: a conjunction that is false stays false at least as long as any one of its
-false parts does, and while it is true at least as long as the first part that may change. Functions take (state, now, each), `each` being the key of
-the `for_each` value or None.
+`until` may be early, never late: whoever is woken by it asks again. That makes it composable: a conjunction that is false stays false at
+least as long as any one of its false parts does, and while it is true at least as long as the first part that may change. Functions take
+(state, now, each), `each` being the key of the `for_each` value or None.
 """
 
 from __future__ import annotations
@@ -99,7 +99,10 @@ class Compiler:
             present = ast.IsNull(operand, True)
             return self.condition(ast.And((present, ast.Not(within))) if negated else within, owner)
         kind = static_type(operand)
-        tests = [(comparer("==", kind, static_type(i)), i.value if isinstance(i, ast.Literal) else i.ms if isinstance(i, ast.Duration) else None) for i in items.items]
+        tests = [
+            (comparer("==", kind, static_type(i)), i.value if isinstance(i, ast.Literal) else i.ms if isinstance(i, ast.Duration) else None)
+            for i in items.items
+        ]
         same_kind = [(comparer("==", static_type(i), static_type(i)), v) for i, (_, v) in zip(items.items, tests, strict=True)]
 
         def among(value: Any) -> bool:
@@ -276,12 +279,16 @@ def _arithmetic(op: str, a: Reading, b: Reading, left: Node, right: Node) -> Rea
             value, until = b(state, now, each)
             return (exact(constant, value) if type(value) is int and -_SMALL < value < _SMALL else calculate(op, constant, value)), until
 
-        return scaled if type(constant) is int and abs(constant) < _SMALL else lambda state, now, each: _calculated(op, (constant, NEVER), b(state, now, each))
+        return (
+            scaled
+            if type(constant) is int and abs(constant) < _SMALL
+            else lambda state, now, each: _calculated(op, (constant, NEVER), b(state, now, each))
+        )
 
     def both(state: UserState, now: int, each: str | None) -> tuple[Any, int]:
         x, until_x = a(state, now, each)
         y, until_y = b(state, now, each)
-        until = until_x if until_x < until_y else until_y
+        until = min(until_y, until_x)
         if type(x) is int and type(y) is int and -_SMALL < x < _SMALL and -_SMALL < y < _SMALL:
             return exact(x, y), until
         return calculate(op, x, y), until
@@ -396,7 +403,8 @@ def _since_against(op: str, signal: Signal, ms: int) -> Condition:
 
 
 def _stretched(part: Condition) -> Condition:
-    """A condition that depends on the calendar alone, with `until` moved to where it really flips; the answer is the same for every user, so it is remembered."""
+    """A condition that depends on the calendar alone, with `until` moved to where it really flips; the answer is the same for every user,
+    so it is remembered."""
     memo: dict[str | None, tuple[int, bool, int]] = {}
 
     def answer(state: UserState, now: int, each: str | None) -> Answer:
@@ -420,7 +428,8 @@ def _stretched(part: Condition) -> Condition:
 def _reads_calendar_only(node: Node) -> bool:
     found = list(nodes(node))
     return any(isinstance(n, ast.Calendar) for n in found) and not any(
-        isinstance(n, ast.Aggregate | ast.Profile | ast.Consent | ast.Held | ast.SegmentRef | ast.Each | ast.Bucket | ast.Prediction) for n in found
+        isinstance(n, ast.Aggregate | ast.Profile | ast.Consent | ast.Held | ast.SegmentRef | ast.Each | ast.Bucket | ast.Prediction)
+        for n in found
     )
 
 

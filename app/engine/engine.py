@@ -1,7 +1,9 @@
 """The engine: one user's state and an event, or an instant, in; changes out. Pure: everything it knows comes as an argument.
 
-`apply` takes one event: the user's timers due at or before it fire first, each at its own due time; then the event feeds the signals it concerns, and what they touch is judged.
-`fire` lets time pass. An event older than the user's clock goes through `reorder`, which gives the state that the right order would have given.
+`apply` takes one event: the user's timers due at or before it fire first, each at its own due time; then the event feeds the signals it
+concerns, and what they touch is judged.
+`fire` lets time pass. An event older than the user's clock goes through `reorder`, which gives the state that the right order would have
+given.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ from app.engine.facts import FactWriter
 from app.engine.judge import Flip, Instance, disarm, judge
 from app.engine.past import Reorder
 from app.engine.routing import EachRoute, Route, build_routes, each_touches
+from app.engine.settle import settle
 from app.engine.signals import TEMPLATE, Signal
 from app.engine.state import UserState
-from app.engine.settle import settle
 from app.engine.units import SEPARATOR, Unit, instance_key, is_member, member_key, split_member_key
 from app.engine.values import key_value, scalar_key
 from app.rules.plan import Plan, UnitSpec, group_digest
@@ -258,7 +260,8 @@ class Engine:
                     due.add((place, key))
 
     def _touch(self, state: UserState, segment: str, key: str, in_domain: bool, due: set[Instance], flips: list[Flip]) -> None:
-        """A value of a `for_each` segment is the most recent now; if it is one too many the least recent leaves, with all that was kept of it."""
+        """A value of a `for_each` segment is the most recent now; if it is one too many the least recent leaves, with all that was kept
+        of it."""
         values = state.values.setdefault(segment, {})
         before = values.pop(key, None)
         values[key] = now_in = before or in_domain
@@ -331,7 +334,9 @@ class Engine:
         unit = flip.unit
         facts = self._facts.of(state, at, flip, self._by_name)
         if unit.kind == "group":
-            return make_change(state.user, state.seq, at, late, unit.ref, cause, facts, group=unit.name, change="moved", from_=flip.before, to=flip.after)
+            return make_change(
+                state.user, state.seq, at, late, unit.ref, cause, facts, group=unit.name, change="moved", from_=flip.before, to=flip.after
+            )
         value = None if flip.each is None else key_value(flip.each)
         return make_change(state.user, state.seq, at, late, unit.ref, cause, facts, segment=unit.name, value=value, change=flip.change)
 
@@ -343,9 +348,8 @@ class Engine:
             unit = self._by_name.get(name)
             if unit is not None and unit.kind == "segment" and unit.grouped is None:
                 flips.append(Flip(unit, self._each_of(key) if found else None, "entered" if key in after.members else "exited"))
-        for unit in self.units:
-            if unit.kind == "group" and before.groups.get(unit.name) != after.groups.get(unit.name):
-                flips.append(Flip(unit, None, "moved", before.groups.get(unit.name), after.groups.get(unit.name)))
+        moves = [(self._by_name[g.name], before.groups.get(g.name), after.groups.get(g.name)) for g in self.plan.groups]
+        flips += [Flip(unit, None, "moved", old, new) for unit, old, new in moves if old != new]
         return sorted(flips, key=lambda flip: flip.order)
 
     @staticmethod
@@ -357,7 +361,8 @@ class Engine:
     # --- other definitions -------------------------------------------------------------------------------------
 
     def settle(self, state: UserState) -> list[Change]:
-        """Bring a state made under other definitions under this plan: what is unknown is dropped, everything is judged at the user's clock, changes have the cause `definition`."""
+        """Bring a state made under other definitions under this plan: what is unknown is dropped, everything is judged at the user's
+        clock, changes have the cause `definition`."""
         return settle(self, state)
 
     def unit(self, name: str) -> Unit | None:
@@ -375,7 +380,8 @@ class Engine:
 
 
 def _merged(known: dict[str, tuple[int, Any]], news: Mapping[str, Any], ts: int) -> bool:
-    """Per name the value with the largest ts wins, of equals the later applied; a null is kept as one, so that an older value cannot come back."""
+    """Per name the value with the largest ts wins, of equals the later applied; a null is kept as one, so that an older value cannot come
+    back."""
     changed = False
     for name, value in news.items():
         before = known.get(name)
@@ -386,4 +392,3 @@ def _merged(known: dict[str, tuple[int, Any]], news: Mapping[str, Any], ts: int)
         known[name] = (ts, value)
         changed = True
     return changed
-

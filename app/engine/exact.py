@@ -1,7 +1,8 @@
 """Exact sums of doubles: the same answer in whatever order values come and go.
 
-Every finite double is n / 2^k with integers n, k. A sum kept as such a pair never rounds, so taking a value out again leaves no residue; Python's
-integer division rounds the quotient once, correctly. That gives what `math.fsum` gives, one value at a time (Shewchuk 1997 reaches it with float expansions).
+Every finite double is n / 2^k with integers n, k. A sum kept as such a pair never rounds, so taking a value out again leaves no residue;
+Python's integer division rounds the quotient once, correctly. That gives what `math.fsum` gives, one value at a time (Shewchuk 1997
+reaches it with float expansions).
 """
 
 from __future__ import annotations

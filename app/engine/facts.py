@@ -1,7 +1,8 @@
 """Why: the conditions that decided a change, with their values at that instant.
 
-A true conjunction is decided by all its parts, a false one by its false parts; a disjunction the other way round. So the facts of an entry each satisfy their `needs`, those of
-an exit each fail theirs (or satisfy those of `exit_when`), and nobody needs the history to check it.
+A true conjunction is decided by all its parts, a false one by its false parts; a disjunction the other way round. So the facts of an
+entry each satisfy their `needs`, those of an exit each fail theirs (or satisfy those of `exit_when`), and nobody needs the history to
+check it.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ class FactWriter:
         return self.decisive(state, at, leave, unit.owner, each, True, "exit_when")
 
     def _pushed_out(self, flip: Flip) -> Fact:
-        assert flip.unit.segment is not None and flip.each is not None
+        assert flip.unit.segment is not None
+        assert flip.each is not None
         most = flip.unit.segment.max_per_user
         return Fact(f"place of {key_value(flip.each)} among the values by recency", most + 1, f"<= {most}", rule="max_per_user")
 
@@ -83,7 +85,16 @@ class FactWriter:
         return list(found.values())
 
     def _collect(
-        self, state: UserState, at: int, node: Node, owner: str, each: str | None, truth: bool, negated: bool, rule: str, found: dict[tuple[str, str], Fact]
+        self,
+        state: UserState,
+        at: int,
+        node: Node,
+        owner: str,
+        each: str | None,
+        truth: bool,
+        negated: bool,
+        rule: str,
+        found: dict[tuple[str, str], Fact],
     ) -> None:
         if isinstance(node, ast.Not):
             self._collect(state, at, node.operand, owner, each, not truth, not negated, rule, found)

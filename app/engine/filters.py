@@ -114,5 +114,4 @@ def _value(node: Node) -> _Value:
             a, b = _value(left), _value(right)
             return lambda fields: calculate(op, a(fields), b(fields))
         case _:
-            test = compile_filter(node)
-            return lambda fields: test(fields)
+            return compile_filter(node)

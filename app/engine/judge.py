@@ -1,7 +1,8 @@
 """Judging: which memberships change at one step, and when each unit must be asked again.
 
-Out, a segment enters when `when` holds and `exit_when` does not, at the earliest `cooldown` after its last exit; in, it leaves when `exit_when` (by default: not `when`) holds,
-at the earliest `min_dwell` after its entry. A group's current segment is the first listed that is in.
+Out, a segment enters when `when` holds and `exit_when` does not, at the earliest `cooldown` after its last exit; in, it leaves when
+`exit_when` (by default: not `when`) holds, at the earliest `min_dwell` after its entry. A group's current segment is the first listed
+that is in.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def judge(state: UserState, now: int, units: list[Unit], due: set[Instance]) -> 
     return flips
 
 
-def _judge_rest(state: UserState, now: int, units: list[Unit], waiting: set[Instance], changed: Unit, each: str | None, flips: list[Flip]) -> None:
+def _judge_rest(
+    state: UserState, now: int, units: list[Unit], waiting: set[Instance], changed: Unit, each: str | None, flips: list[Flip]
+) -> None:
     """Go on where an answer that others read has changed: they are asked too, always after it."""
     for place in changed.dependents:
         _add_instances(state, units[place], each if units[place].owner == changed.owner else None, waiting)
@@ -132,7 +135,11 @@ def _ask_inside(
     del inside[own]
     if unit.cooldown_ms:
         state.exits[own] = now
-    _arm(state, key, max(_wants_in(state, now, unit, each)[1], now + unit.cooldown_ms) if unit.cooldown_ms else _wants_in(state, now, unit, each)[1])
+    _arm(
+        state,
+        key,
+        max(_wants_in(state, now, unit, each)[1], now + unit.cooldown_ms) if unit.cooldown_ms else _wants_in(state, now, unit, each)[1],
+    )
     if unit.grouped is None:
         flips.append(Flip(unit, each, "exited"))
     return True

@@ -1,10 +1,10 @@
 """Late events: giving the state that the right order would have given.
 
-For as far back as a late event may come, a user's state keeps snapshots of itself and every event since the oldest of them. When an event arrives that belongs
-before what was already applied, the newest snapshot before its place is taken, the events since (with the late one in its place) are applied again in order, in silence,
-and the memberships of the result are compared with the published ones: the differences are the corrections. Nothing else in the engine has to know
-about disorder; windows, chains, absences, dwell, cooldown and `held` are all as if the event had come in time. (Optimistic execution with
-rollback: Jefferson, *Virtual Time*, 1985.)
+For as far back as a late event may come, a user's state keeps snapshots of itself and every event since the oldest of them. When an event
+arrives that belongs before what was already applied, the newest snapshot before its place is taken, the events since (with the late one
+in its place) are applied again in order, in silence, and the memberships of the result are compared with the published ones: the
+differences are the corrections. Nothing else in the engine has to know about disorder; windows, chains, absences, dwell, cooldown and
+`held` are all as if the event had come in time. (Optimistic execution with rollback: Jefferson, *Virtual Time*, 1985.)
 
 Snapshots are taken at most once per lateness bound, so an event costs one encoding of the state per hour and user, not one per event.
 """
@@ -34,7 +34,8 @@ class Reorder:
         self._wanted = engine.plan.fields
 
     def remember(self, state: UserState, event: Event, watermark: int) -> None:
-        """Note an event that is about to be applied in order. No event older than `watermark` less the allowed lateness will come any more."""
+        """Note an event that is about to be applied in order. No event older than `watermark` less the allowed lateness will come any
+        more."""
         past, horizon = state.past, watermark - self._lateness
         if past is None or state.clock < horizon:
             raw = states.encode_without_past(state) if state.applied else b""
@@ -52,11 +53,14 @@ class Reorder:
         if wanted is None:
             return event
         fields = event.fields
-        return Event("", event.ts, event.stream, event.rank, event.id, event.has_id, {name: fields[name] for name in wanted if name in fields})
+        return Event(
+            "", event.ts, event.stream, event.rank, event.id, event.has_id, {name: fields[name] for name in wanted if name in fields}
+        )
 
     @staticmethod
     def _forget(past: Past, horizon: int, full: bool) -> None:
-        """Drop what lies before the newest snapshot that every possible late event comes after; where events are too many, all before the newest one but one."""
+        """Drop what lies before the newest snapshot that every possible late event comes after; where events are too many, all before the
+        newest one but one."""
         keep = max((i for i, snapshot in enumerate(past.snapshots) if snapshot[0] < horizon), default=0)
         if full:
             keep = max(keep, len(past.snapshots) - 2)
@@ -69,10 +73,8 @@ class Reorder:
         past = state.past
         snapshots = [s for s in past.snapshots if (s[0], s[1]) <= (event.ts, event.rank)] if past is not None else []
         if past is None or not snapshots:
-            raise Refused(
-                "too_late",
-                f"ts {event.ts} is older than the {len(past.events) if past else 0} latest events kept of this user to put others in order (allowed_lateness, reorder_events_max)",
-            )
+            kept = len(past.events) if past else 0
+            raise Refused("too_late", f"ts {event.ts} is before the {kept} latest events of this user that are kept (reorder_events_max)")
         first, events = snapshots[-1][2], past.events
         place = len(events)
         while place > first and (events[place - 1].ts, events[place - 1].rank) > (event.ts, event.rank):

@@ -1,6 +1,7 @@
 """Which signals an event feeds: an index from stream and equality-filter value to them, so that an event pays for what it touches.
 
-Per stream there is a `Route`. Of a selector's filter, one conjunct `field == "text"` (or `in [texts]`) becomes the key of an index and the rest a residual test; a conjunct
+Per stream there is a `Route`. Of a selector's filter, one conjunct `field == "text"` (or `in [texts]`) becomes the key of an index and
+the rest a residual test; a conjunct
 `field == each` names the value a keyed signal is fed for.
 """
 
@@ -136,7 +137,9 @@ def _split_index(where: Node | None) -> tuple[tuple[tuple[str, ...], list[str]] 
 
 def _indexable(part: Node) -> tuple[tuple[str, ...], list[str]] | None:
     match part:
-        case ast.Compare("==", ast.Field(path), ast.Literal(value, "text")) | ast.Compare("==", ast.Literal(value, "text"), ast.Field(path)):
+        case ast.Compare("==", ast.Field(path), ast.Literal(value, "text")) | ast.Compare(
+            "==", ast.Literal(value, "text"), ast.Field(path)
+        ):
             return path, [value]
         case ast.In(ast.Field(path), items, False) if all(isinstance(i, ast.Literal) and i.kind == "text" for i in items.items):
             return path, sorted({i.value for i in items.items if isinstance(i, ast.Literal)})

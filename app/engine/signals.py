@@ -1,15 +1,15 @@
 """A signal at work: what feeds it, what it keeps for a user, and what it says at an instant.
 
-Three kinds share one interface: `take` (feed an event), `read` (value and until when it holds). A *plain* signal counts events directly; a *composite* one
-counts the moments of a chain or an absence. Both may be *keyed* by the value of `for_each`: then a user's cell is {value key: cell}, with under ""
-the cell that only un-keyed events have fed, from which a new value's cell is copied.
+Three kinds share one interface: `take` (feed an event), `read` (value and until when it holds). A *plain* signal counts events directly;
+a *composite* one counts the moments of a chain or an absence. Both may be *keyed* by the value of `for_each`: then a user's cell is
+{value key: cell}, with under "" the cell that only un-keyed events have fed, from which a new value's cell is copied.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from app.domain.limits import NEVER
 from app.domain.options import EngineOptions
@@ -31,7 +31,8 @@ Reading = Callable[[UserState, int, str | None], tuple[Any, int]]
 
 
 class Leaf:
-    """One `Events` of a signal's selector: the events of `stream` that pass its filter, known to the signal as `bit`. `each` is the path compared with `each`."""
+    """One `Events` of a signal's selector: the events of `stream` that pass its filter, known to the signal as `bit`. `each` is the path
+    compared with `each`."""
 
     def __init__(self, node: ast.Events, bit: int) -> None:
         self.stream = node.stream
@@ -74,23 +75,24 @@ class Signal:
 
     def cell(self, state: UserState, each: str | None) -> list[Any] | None:
         """The user's cell, or None where nothing was kept yet."""
-        found = state.signals.get(self.key)
-        if found is None or not self.keyed:
-            return found
-        return found.get(each) or found.get(TEMPLATE)
+        found: Any = state.signals.get(self.key)
+        if found is not None and self.keyed:
+            found = found.get(each, found.get(TEMPLATE))
+        return cast("list[Any] | None", found)
 
     def own_cell(self, state: UserState, each: str | None) -> list[Any]:
         """The user's cell to write to, made where there is none."""
+        cell: list[Any] | None
         if not self.keyed:
             cell = state.signals.get(self.key)
             if cell is None:
                 cell = state.signals[self.key] = self.new()
-            return cell  # type: ignore[no-any-return]
+            return cell
         cells = state.signals.setdefault(self.key, {})
         cell = cells.get(each)
         if cell is None:
             cell = cells[each] = copy.deepcopy(cells[TEMPLATE]) if TEMPLATE in cells else self.new()
-        return cell  # type: ignore[no-any-return]
+        return cell
 
     # --- feeding -----------------------------------------------------------------------------------------------
 
@@ -150,7 +152,8 @@ class Signal:
     # --- reading -----------------------------------------------------------------------------------------------
 
     def read(self, state: UserState, now: int, each: str | None) -> tuple[Any, int]:
-        """The value at `now` and until when it holds with no further event. For since and since_first the value is the *instant* of the entry, for decay the unrounded value."""
+        """The value at `now` and until when it holds with no further event. For since and since_first the value is the *instant* of the
+        entry, for decay the unrounded value."""
         cell = self.cell(state, each)
         if cell is None:
             return self._store.empty, NEVER
@@ -159,7 +162,7 @@ class Signal:
         self._advance(cell, now, state)
         value, until = self._store.read(cell[1], now, state)
         due = self._source.due(cell[0])
-        return value, until if until < due else due
+        return value, min(due, until)
 
     def at_least(self, state: UserState, now: int, each: str | None, k: int) -> tuple[bool, int]:
         """Whether a counting signal has reached k (k ≥ 1), and until when that holds with no further event."""
@@ -171,7 +174,7 @@ class Signal:
         self._advance(cell, now, state)
         value, until = self._store.at_least(cell[1], now, state, k)
         due = self._source.due(cell[0])
-        return value, until if until < due else due
+        return value, min(due, until)
 
     def bind_read(self) -> Reading:
         """`read` as one function, without the layers where the signal is plain, un-keyed and its window slides or never ends."""
@@ -366,7 +369,7 @@ def _store(spec: SignalSpec, options: EngineOptions, calendar: Calendar) -> Stor
 def _sliding(spec: SignalSpec, window_ms: int, bound: int) -> Any:
     match spec.node.fn:
         case "any":
-            return sliding.Any_(window_ms)
+            return sliding.Whether(window_ms)
         case "count":
             return sliding.Count(window_ms, spec.need, bound)
         case "sum" | "avg":

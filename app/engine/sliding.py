@@ -1,9 +1,9 @@
 """What a function of the entries inside `last W` keeps: an entry at ts is inside at t when t − W < ts ≤ t.
 
-Each class has `new() → cell`, `add(cell, ts, value) → whether an answer may have changed`, `read(cell, now) → (value, until)`: the value holds from `now` until
-the instant `until` (excluded; NEVER: for good) if nothing more is added. Entries come in the order of application, reads never go back in time, and reading
-drops what has left the window. A window keeps at most `bound` entries: past that the older half is merged in pairs, each pair at its newer time, and the
-cell says it is approximate.
+Each class has `new() → cell`, `add(cell, ts, value) → whether an answer may have changed`, `read(cell, now) → (value, until)`: the value
+holds from `now` until the instant `until` (excluded; NEVER: for good) if nothing more is added. Entries come in the order of application,
+reads never go back in time, and reading drops what has left the window. A window keeps at most `bound` entries: past that the older half
+is merged in pairs, each pair at its newer time, and the cell says it is approximate.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from app.engine.values import key_value
 Cell = list[Any]
 
 
-class Any_:
+class Whether:
     """Whether there is an entry: its latest time is enough."""
 
     def __init__(self, window_ms: int) -> None:
@@ -273,7 +273,8 @@ class Last:
 
 
 class Different:
-    """How many different keys (values, days, sessions): {key: its latest time}, least recent first. With `need` only the `need` most recent are kept."""
+    """How many different keys (values, days, sessions): {key: its latest time}, least recent first. With `need` only the `need` most
+    recent are kept."""
 
     def __init__(self, window_ms: int, need: int | None, bound: int = MAX_POINTS) -> None:
         self._w = window_ms

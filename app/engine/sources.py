@@ -1,8 +1,9 @@
 """Where a signal's entries come from: events, the moments a chain completes, the moments an absence completes.
 
-A source is fed the user's events in the order of application. `feed` gives the carriers of the moments that exist *because* of this event, all at its
-time; `advance(cell, now)` the moments that time alone completed up to `now`, oldest first; `due(cell)` the next of those (NEVER: none pending).
-A *carrier* is what a moment knows of its event: [number of the event, start of its session, the fields that are needed].
+A source is fed the user's events in the order of application. `feed` gives the carriers of the moments that exist *because* of this
+event, all at its time; `advance(cell, now)` the moments that time alone completed up to `now`, oldest first; `due(cell)` the next of
+those (NEVER: none pending). A *carrier* is what a moment knows of its event: [number of the event, start of its session, the fields that
+are needed].
 `mask` has a bit for each `Events` leaf of the selector that the event satisfies.
 """
 
@@ -59,9 +60,10 @@ class EventSource:
 class ChainSource:
     """A -> B -> … within d.
 
-    For each prefix of the steps only its latest possible start matters: `best[j]` is the latest first event of a chain over steps 0…j that ended before the
-    instant being fed (-1: none). Events that share the instant may follow each other in any order, so they are collected, by which steps
-    they satisfy, until time goes on; a chain through them exists when distinct ones can be matched to the steps that `best` leaves open.
+    For each prefix of the steps only its latest possible start matters: `best[j]` is the latest first event of a chain over steps 0…j
+    that ended before the instant being fed (-1: none). Events that share the instant may follow each other in any order, so they are
+    collected, by which steps they satisfy, until time goes on; a chain through them exists when distinct ones can be matched to the steps
+    that `best` leaves open.
     Cell: [best, instant, {mask: how many}, {mask: [waiting carriers]}]; with `on`, {key: such a cell}.
     """
 
@@ -129,10 +131,8 @@ class ChainSource:
         """Whether distinct events can be matched to the steps first … end−1."""
         if first == end:
             return True
-        for mask, n in events.items():
-            if n and mask & self._bits[first] and self._matched(first + 1, end, {**events, mask: n - 1}):
-                return True
-        return False
+        fitting = [(mask, n) for mask, n in events.items() if n and mask & self._bits[first]]
+        return any(self._matched(first + 1, end, {**events, mask: n - 1}) for mask, n in fitting)
 
     def _close(self, chain: Cell) -> None:
         """Time goes on: the events of the past instant are folded into `best`."""
@@ -157,7 +157,8 @@ class ChainSource:
 class AbsenceSource:
     """A without B within d.
 
-    `pending` holds every a that nothing has prevented yet: [ts, carrier], oldest first; it completes at ts + d. A b clears those before it (and at its own instant).
+    `pending` holds every a that nothing has prevented yet: [ts, carrier], oldest first; it completes at ts + d. A b clears those before
+    it (and at its own instant).
     Cell: [cell of A, cell of B, pending, [instant, [[key, number of the event], …]] of the latest b's, thinned out?].
     """
 

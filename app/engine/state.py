@@ -7,8 +7,8 @@ Layout (MessagePack, one array; positions are the order of the fields of `UserSt
      {segment key: last exit}, {unit key: due}, {event id: ts}, {attribute: [ts, value]}, {consent: [ts, value]},
      {segment: {value key: in the domain}}, past, due]
 
-`past` is null, or [[[clock, rank, events before it, state bytes without past], …], [event, …]]: earlier states and the events since the oldest of them,
-kept as far back as a late event may come. The bytes are empty for the state before the first event.
+`past` is null, or [[[clock, rank, events before it, state bytes without past], …], [event, …]]: earlier states and the events since the
+oldest of them, kept as far back as a late event may come. The bytes are empty for the state before the first event.
 The layout number changes with any change of this drawing; bytes of another layout are refused, never misread.
 """
 
@@ -40,7 +40,8 @@ class Past(msgspec.Struct, gc=False, array_like=True):
 class UserState(msgspec.Struct, gc=False, array_like=True):
     """All that is kept of one user. Instants are epoch ms.
 
-    `clock` is the largest ts or due time so far, `rank` the stream rank of the event applied last at it (-1: a timer). `applied` counts events, `seq` changes.
+    `clock` is the largest ts or due time so far, `rank` the stream rank of the event applied last at it (-1: a timer). `applied` counts
+    events, `seq` changes.
     `members` are the published memberships (member key → since); `due` is the earliest instant in `dues`, NEVER when there is none.
     """
 
@@ -95,7 +96,9 @@ def decode(raw: bytes) -> UserState:
     try:
         state = _decode(raw)
     except msgspec.MsgspecError as error:
-        raise StateLayoutError(f"stored state cannot be read: {error}; found {len(raw)} bytes, expected layout {LAYOUT}: restore it from the changelog") from None
+        raise StateLayoutError(
+            f"stored state cannot be read: {error}; found {len(raw)} bytes, expected layout {LAYOUT}: restore it from the changelog"
+        ) from None
     if state.layout != LAYOUT:
         raise StateLayoutError(f"stored state has layout {state.layout}, this version reads {LAYOUT}: restore it from the changelog")
     return state

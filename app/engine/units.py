@@ -1,4 +1,5 @@
-"""Units at work: a segment's two conditions and its dwell, the condition of a `held(…)`, or a group; and which of them a newborn user needs asked."""
+"""Units at work: a segment's two conditions and its dwell, the condition of a `held(…)`, or a group; and which of them a newborn user
+needs asked."""
 
 from __future__ import annotations
 

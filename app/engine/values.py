@@ -73,7 +73,7 @@ def key_value(key: str) -> str | int | float | bool:
         return key[1:]
     if key[0] == "b":
         return key == "b1"
-    return float(key[1:]) if any(c in key for c in ".e") and key[1:] not in ("inf",) else int(key[1:])
+    return float(key[1:]) if any(c in key for c in ".e") else int(key[1:])
 
 
 def comparer(op: str, left: Type, right: Type) -> Callable[[Any, Any], bool]:

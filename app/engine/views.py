@@ -66,7 +66,8 @@ def flips_ahead(engine: Engine, state: UserState) -> dict[str, tuple[bool, int]]
 
 
 def explain_segment(engine: Engine, state: UserState, name: str, now: int, value: Any = None) -> dict[str, Any]:
-    """Why the user is in or out of one segment at `now`, part by part, and when that flips by itself. Raises KeyError for an unknown segment."""
+    """Why the user is in or out of one segment at `now`, part by part, and when that flips by itself. Raises KeyError for an unknown
+    segment."""
     unit = engine.unit(name)
     if unit is None or unit.segment is None or unit.kind != "segment":
         raise KeyError(name)
@@ -74,7 +75,14 @@ def explain_segment(engine: Engine, state: UserState, name: str, now: int, value
     keys = [key for key in copy.values.get(name, {}) if value is None or key_value(key) == value] if unit.each else [None]
     ahead = flips_ahead(engine, copy)
     answers = [_explained(engine, copy, unit, key, ahead) for key in keys]
-    return {"user_id": copy.user, "segment": name, "at": copy.clock, "group": unit.grouped, "definition": describe_segment(engine, name), "answers": answers}
+    return {
+        "user_id": copy.user,
+        "segment": name,
+        "at": copy.clock,
+        "group": unit.grouped,
+        "definition": describe_segment(engine, name),
+        "answers": answers,
+    }
 
 
 def _explained(engine: Engine, state: UserState, unit: Unit, each: str | None, ahead: dict[str, tuple[bool, int]]) -> dict[str, Any]:

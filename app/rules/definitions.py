@@ -1,6 +1,7 @@
 """Loading definitions: a text or a folder of files → `Definitions`, keeping what is right and saying what is wrong, where.
 
-One bad definition is refused with file, line, column, what was found, what was expected and the nearest valid name; the others keep working.
+One bad definition is refused with file, line, column, what was found, what was expected and the nearest valid name; the others keep
+working.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ _ROOT_KEYS = ("segments", "groups", "models")
 
 
 def load_folder(path: str | Path, options: EngineOptions) -> Definitions:
-    """Every `.yaml`, `.yml` and `.json` file directly in `path`, by name (`*.test.yaml` are tests of definitions and left out). A file's path is taken as it is.
+    """Every `.yaml`, `.yml` and `.json` file directly in `path`, by name (`*.test.yaml` are tests of definitions and left out). A file's
+    path is taken as it is.
 
     Raises InputError when there is no such folder or nothing in it.
     """
@@ -108,7 +110,9 @@ class _Loader:
         if found.name in self._seen:
             raise reader.error(item, "the name is taken", f'"{found.name}"', f"a name of its own: {self._seen[found.name]} has it")
         if len(self._seen) >= limits.DEFINITIONS_MAX:
-            raise reader.error(item, "too many definitions", str(len(self._seen) + 1), f"at most {limits.DEFINITIONS_MAX} (DEFINITIONS_MAX)")
+            raise reader.error(
+                item, "too many definitions", str(len(self._seen) + 1), f"at most {limits.DEFINITIONS_MAX} (DEFINITIONS_MAX)"
+            )
         self._seen[found.name] = place
 
     def finish(self) -> Definitions:
@@ -185,12 +189,19 @@ class _Reader:
             raise self.error(node, "a definition needs a name", "none", "name: some_name")
         value = plain(keys["name"])
         if not isinstance(value, str) or not _NAME.fullmatch(value):
-            raise self.error(keys["name"], "the name cannot be used", f"{value!r:.80}", "a letter, then letters, digits and _ in lower case, at most 64")
+            raise self.error(
+                keys["name"], "the name cannot be used", f"{value!r:.80}", "a letter, then letters, digits and _ in lower case, at most 64"
+            )
         return value
 
     def _condition(self, node: yaml.Node, each: bool) -> Node:
         if not isinstance(node, yaml.ScalarNode):
-            raise self.error(node, "a condition is a text", "a list or mapping", "when: any(click, last 7d), for example; quote it if it holds ': ' or ' #'")
+            raise self.error(
+                node,
+                "a condition is a text",
+                "a list or mapping",
+                "when: any(click, last 7d), for example; quote it if it holds ': ' or ' #'",
+            )
         raw, place = expression(self._document, node)
         try:
             tree = parse(raw)
@@ -198,7 +209,13 @@ class _Reader:
         except DefinitionError as error:
             line, column = place((error.line, error.column))
             raise DefinitionError(
-                error.message, file=self._document.file, line=line, column=column, found=error.found, expected=error.expected, hint=error.hint
+                error.message,
+                file=self._document.file,
+                line=line,
+                column=column,
+                found=error.found,
+                expected=error.expected,
+                hint=error.hint,
             ) from None
         return tree
 
@@ -208,7 +225,9 @@ class _Reader:
         if len(parts) < 2 or not all(parts):
             raise self.error(node, "for_each is a stream and a field", f"{value!r:.80}", "for_each: click.category")
         if parts[0] not in self._streams and parts[0] != "*":
-            raise self.error(node, "unknown stream", f'"{parts[0]}"', "one of " + ", ".join(self._streams), nearest(parts[0], self._streams))
+            raise self.error(
+                node, "unknown stream", f'"{parts[0]}"', "one of " + ", ".join(self._streams), nearest(parts[0], self._streams)
+            )
         return parts[0], tuple(parts[1:])
 
     def _max_per_user(self, node: yaml.Node | None) -> int:
@@ -216,7 +235,9 @@ class _Reader:
             return limits.FOR_EACH_VALUES_DEFAULT
         value = plain(node)
         if type(value) is not int or not 1 <= value <= limits.FOR_EACH_VALUES_MAX:
-            raise self.error(node, "max_per_user is out of range", f"{value!r:.80}", f"a whole number from 1 to {limits.FOR_EACH_VALUES_MAX}")
+            raise self.error(
+                node, "max_per_user is out of range", f"{value!r:.80}", f"a whole number from 1 to {limits.FOR_EACH_VALUES_MAX}"
+            )
         return value
 
     def _duration(self, node: yaml.Node | None) -> int:
@@ -260,4 +281,7 @@ def _peek_name(item: yaml.Node) -> str:
 
 def _warnings(segment: Segment) -> list[str]:
     predictions = find(segment, Prediction)
-    return [f'{segment.file}:{segment.line}: segment {segment.name} uses {p.fn}("{p.model}"), which is null until that model answers' for p in predictions]
+    return [
+        f'{segment.file}:{segment.line}: segment {segment.name} uses {p.fn}("{p.model}"), which is null until that model answers'
+        for p in predictions
+    ]

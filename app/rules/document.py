@@ -32,7 +32,12 @@ def compose(text: str, file: str) -> Document:
     """The document in `text`. Raises DefinitionError with the position of what is wrong."""
     if len(text) > limits.DEFINITION_FILE_BYTES_MAX:
         raise DefinitionError(
-            "the file is too large", file=file, line=1, column=1, found=f"{len(text)} characters", expected=f"at most {limits.DEFINITION_FILE_BYTES_MAX}: split it"
+            "the file is too large",
+            file=file,
+            line=1,
+            column=1,
+            found=f"{len(text)} characters",
+            expected=f"at most {limits.DEFINITION_FILE_BYTES_MAX}: split it",
         )
     try:
         _check_events(text, file)
@@ -46,16 +51,15 @@ def compose(text: str, file: str) -> Document:
 
 
 def _check_events(text: str, file: str) -> None:
-    depth = count = 0
-    for event in yaml.parse(text, Loader=_LOADER):
-        count += 1
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, Loader=_LOADER), 1):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         problem = _problem(event, depth, count)
         if problem:
-            mark = event.start_mark
+            mark: Any = event.start_mark
             raise DefinitionError(problem, file=file, line=mark.line + 1, column=mark.column + 1)
 
 

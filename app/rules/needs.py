@@ -1,4 +1,5 @@
-"""How much of a signal a definition can ever tell apart: `count(S, w) >= k` needs k entries, `since(S) < d` asks only whether d has passed."""
+"""How much of a signal a definition can ever tell apart: `count(S, w) >= k` needs k entries, `since(S) < d` asks only whether d has
+passed."""
 
 from __future__ import annotations
 
@@ -57,9 +58,9 @@ def _compared(node: Node) -> tuple[ast.Aggregate, int] | None:
             return aggregate, need_of("<=", high)
         case ast.In(ast.Aggregate() as aggregate, items, _) if aggregate.fn in COUNTING:
             return aggregate, max((need_of("==", i.value) for i in items.items if isinstance(i, ast.Literal)), default=1)
-        case ast.Compare(_, ast.Aggregate() as aggregate, ast.Duration(ms)) | ast.Compare(_, ast.Duration(ms), ast.Aggregate() as aggregate) if (
-            aggregate.fn in AGES
-        ):
+        case ast.Compare(_, ast.Aggregate() as aggregate, ast.Duration(ms)) | ast.Compare(
+            _, ast.Duration(ms), ast.Aggregate() as aggregate
+        ) if aggregate.fn in AGES:
             return aggregate, ms
         case ast.Between(ast.Aggregate() as aggregate, ast.Duration(low), ast.Duration(high)) if aggregate.fn in AGES:
             return aggregate, min(low, high)

@@ -89,15 +89,15 @@ def parse(text: str) -> Node:
     except UnexpectedToken as error:
         raise _unexpected(error.token, error.expected, text) from None
     except UnexpectedCharacters as error:
-        raise DefinitionError(
-            "unexpected character", line=error.line, column=error.column, found=repr(text[error.pos_in_stream : error.pos_in_stream + 1])
-        ) from None
+        place = error.pos_in_stream or 0
+        found = repr(text[place : place + 1])
+        raise DefinitionError("unexpected character", line=error.line, column=error.column, found=found) from None
     except UnexpectedEOF as error:  # pragma: no cover - LALR reports the end as a token
         raise DefinitionError("the expression ends too early", line=1, column=len(text) + 1) from error
     except LarkError as error:  # pragma: no cover - what the parser has no name for still carries a message
         raise DefinitionError(f"cannot be parsed: {error}", line=1, column=1) from error
     builder = _Builder()
-    return builder.condition(tree.children[0], False, 0)  # type: ignore[arg-type]
+    return builder.condition(tree.children[0], False, 0)
 
 
 def duration_ms(text: str) -> int:
@@ -106,8 +106,8 @@ def duration_ms(text: str) -> int:
     if not found:
         raise ValueError(f"found {text!r}, expected a duration such as 500ms, 30s, 10m, 24h, 7d or 4w")
     whole, _, fraction = found[1].partition(".")
-    scaled = int(whole + fraction) * _UNITS_MS[found[2]]
-    ms, rest = divmod(scaled, 10 ** len(fraction))
+    scale: int = 10 ** len(fraction)
+    ms, rest = divmod(int(whole + fraction) * _UNITS_MS[found[2]], scale)
     if rest:
         raise ValueError(f"found {text!r}, expected a whole number of milliseconds")
     return ms

@@ -1,7 +1,8 @@
 """Definitions → plan: what to keep for a user, which events feed it, what each of it can change, in which order to judge.
 
-A *signal* is one aggregate (`count(click[…], last 7d)`), shared by every definition that spells it alike; signals that use `each` belong to one segment.
-A *unit* is something judged: a segment, the condition of a `held(…)`, or a group. Units stand in an order in which each comes after what it refers to.
+A *signal* is one aggregate (`count(click[…], last 7d)`), shared by every definition that spells it alike; signals that use `each` belong
+to one segment. A *unit* is something judged: a segment, the condition of a `held(…)`, or a group. Units stand in an order in which each
+comes after what it refers to.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from app.rules.walk import conditions, nodes
 
 @dataclass(frozen=True, slots=True)
 class SignalSpec:
-    """One aggregate to keep. `owner` is the segment it belongs to when it uses `each` (else ""); `need` see `rules.needs`; `key` names it in stored state."""
+    """One aggregate to keep. `owner` is the segment it belongs to when it uses `each` (else ""); `need` see `rules.needs`; `key` names it
+    in stored state."""
 
     key: int
     text: str
@@ -102,7 +104,10 @@ def _check_enabled(definitions: Definitions) -> None:
         for tree in conditions(segment):
             for node in nodes(tree):
                 if isinstance(node, ast.SegmentRef) and node.name not in names:
-                    raise InputError(f'{segment.file}:{segment.line}: segment {segment.name} refers to segment("{node.name}"), which is switched off; enable it or drop the reference')
+                    raise InputError(
+                        f'{segment.file}:{segment.line}: segment {segment.name} refers to segment("{node.name}"), '
+                        "which is switched off; enable it or drop the reference"
+                    )
 
 
 def _signals(definitions: Definitions, options: EngineOptions) -> list[SignalSpec]:

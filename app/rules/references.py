@@ -60,7 +60,9 @@ def _unknown_reference(segment: Segment, names: Collection[str], gone: Collectio
     return None
 
 
-def _checked_groups(groups: Sequence[Group], segments: Sequence[Segment], gone: Collection[str]) -> tuple[list[Group], list[DefinitionError]]:
+def _checked_groups(
+    groups: Sequence[Group], segments: Sequence[Segment], gone: Collection[str]
+) -> tuple[list[Group], list[DefinitionError]]:
     by_name = {s.name: s for s in segments}
     taken: dict[str, str] = {}
     good: list[Group] = []

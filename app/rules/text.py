@@ -10,7 +10,10 @@ from app.rules.ast import Node
 
 _UNITS = (("d", limits.DAY_MS), ("h", limits.HOUR_MS), ("m", limits.MINUTE_MS), ("s", limits.SECOND_MS))
 _KEYWORDS = frozenset(
-    "and or not in is null true false between within without matches contains starts_with ends_with last first on from this to each".split()
+    (
+        *("and", "or", "not", "in", "is", "null", "true", "false", "between", "within", "without", "matches"),
+        *("contains", "starts_with", "ends_with", "last", "first", "on", "from", "this", "to", "each"),
+    )
 )
 
 # How tightly each form binds; an operand that binds less tightly than its place asks for is parenthesised.

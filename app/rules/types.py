@@ -1,6 +1,7 @@
 """Types of expressions, checked when a definition is loaded, so that nothing can be of a wrong type at run time.
 
-A field, a profile attribute or a model's answer has the type ANY: its value is used at the type of the other side, and is null where it has another.
+A field, a profile attribute or a model's answer has the type ANY: its value is used at the type of the other side, and is null where it
+has another.
 """
 
 from __future__ import annotations
@@ -52,6 +53,28 @@ def _condition(node: Node, scope: Scope, in_filter: bool) -> None:
 def infer(node: Node, scope: Scope, in_filter: bool = False) -> Type:
     """The type of `node`; checks everything below it. Raises DefinitionError."""
     match node:
+        case ast.Not(operand):
+            _condition(operand, scope, in_filter)
+            return Type.BOOL
+        case ast.And(operands) | ast.Or(operands):
+            for operand in operands:
+                _condition(operand, scope, in_filter)
+            return Type.BOOL
+        case ast.Held(condition, _):
+            _condition(condition, scope, in_filter)
+            return Type.BOOL
+        case ast.Arith() | ast.Negate():
+            return _arithmetic(node, scope, in_filter)
+        case ast.Aggregate():
+            return _aggregate(node, scope)
+        case _:
+            leaf = _leaf(node, scope)
+            return leaf if leaf is not None else _comparison(node, scope, in_filter)
+
+
+def _leaf(node: Node, scope: Scope) -> Type | None:
+    """The type of what has no operands; None for anything else."""
+    match node:
         case ast.Literal(_, kind):
             return {"number": Type.NUMBER, "text": Type.TEXT, "bool": Type.BOOL}[kind]
         case ast.Duration():
@@ -62,32 +85,19 @@ def infer(node: Node, scope: Scope, in_filter: bool = False) -> Type:
             if not scope.each:
                 raise _error(node, "each has a meaning only in a segment with for_each", "each", "for_each: click.category beside when")
             return Type.ANY
+        case ast.SegmentRef(name):
+            if scope.segments is not None and name not in scope.segments:
+                hint = nearest(name, scope.segments)
+                raise _error(node, "unknown segment", f'"{name}"', "the name of a segment that is defined", hint)
+            return Type.BOOL
         case ast.Consent():
             return Type.BOOL
         case ast.Bucket():
             return Type.NUMBER
         case ast.Calendar(fn):
             return Type.TEXT if fn == "date" else Type.NUMBER
-        case ast.Not(operand):
-            _condition(operand, scope, in_filter)
-            return Type.BOOL
-        case ast.And(operands) | ast.Or(operands):
-            for operand in operands:
-                _condition(operand, scope, in_filter)
-            return Type.BOOL
-        case ast.Arith() | ast.Negate():
-            return _arithmetic(node, scope, in_filter)
-        case ast.Aggregate():
-            return _aggregate(node, scope)
-        case ast.Held(condition, _):
-            _condition(condition, scope, in_filter)
-            return Type.BOOL
-        case ast.SegmentRef(name):
-            if scope.segments is not None and name not in scope.segments:
-                raise _error(node, "unknown segment", f'"{name}"', "the name of a segment that is defined", nearest(name, scope.segments))
-            return Type.BOOL
         case _:
-            return _comparison(node, scope, in_filter)
+            return None
 
 
 def _comparison(node: Node, scope: Scope, in_filter: bool) -> Type:
@@ -127,7 +137,12 @@ def _comparable(node: Node, op: str, left: Type, right: Type) -> None:
     pair = {left, right}
     if Type.DURATION in pair and pair != {Type.DURATION}:
         other = next(t for t in (left, right) if t is not Type.DURATION)
-        raise _error(node, "the two sides have different types", f"a duration {op} {other.value}", "two durations (since(purchase) > 3d), or a number: since(purchase) / 1d > 3")
+        raise _error(
+            node,
+            "the two sides have different types",
+            f"a duration {op} {other.value}",
+            "two durations (since(purchase) > 3d), or a number: since(purchase) / 1d > 3",
+        )
     if Type.ANY not in pair and len(pair) > 1:
         raise _error(node, "the two sides have different types", f"{left.value} {op} {right.value}", "two sides of one type")
     if Type.BOOL in pair and op not in ("==", "!=", "in"):
@@ -147,7 +162,12 @@ def _arithmetic(node: Node, scope: Scope, in_filter: bool) -> Type:
             raise _error(side, f"{found.value} cannot be calculated with", found.value, "a number or a duration")
     result = _RESULT.get((node.op, left is Type.DURATION, right is Type.DURATION))
     if result is None:
-        raise _error(node, f"these two do not go with {node.op}", f"{left.value} {node.op} {right.value}", "durations added to durations, or multiplied and divided by numbers")
+        raise _error(
+            node,
+            f"these two do not go with {node.op}",
+            f"{left.value} {node.op} {right.value}",
+            "durations added to durations, or multiplied and divided by numbers",
+        )
     return result
 
 
@@ -195,7 +215,13 @@ def range_bounds(window: ast.Window) -> tuple[datetime | date, datetime | date]:
 def _selector(node: Node, scope: Scope) -> None:
     if isinstance(node, ast.Events):
         if node.stream != "*" and node.stream not in scope.streams:
-            raise _error(node, "unknown stream", f'"{node.stream}"', "one of " + ", ".join(sorted(scope.streams)) + " or *", nearest(node.stream, scope.streams))
+            raise _error(
+                node,
+                "unknown stream",
+                f'"{node.stream}"',
+                "one of " + ", ".join(sorted(scope.streams)) + " or *",
+                nearest(node.stream, scope.streams),
+            )
         if node.where is not None:
             _filter(node.where, scope)
         return
@@ -210,7 +236,12 @@ def _filter(where: Node, scope: Scope) -> None:
         if each_path(part) is not None:
             keyed += 1
         elif uses_each(part):
-            raise _error(part, "each can only be compared with == in a filter", "each", "a condition of its own, such as click[category == each and price > 5]")
+            raise _error(
+                part,
+                "each can only be compared with == in a filter",
+                "each",
+                "a condition of its own, such as click[category == each and price > 5]",
+            )
     if keyed > 1:
         raise _error(where, "each can stand for one field of an event", "two comparisons with each", "one")
 
@@ -240,7 +271,9 @@ def compile_regex(pattern: str, node: Node) -> object:
         return re2.compile(pattern, options)
     except re2.error as error:
         detail = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
-        raise _error(node, f"the pattern cannot be used: {detail}", f'"{pattern}"', "RE2 syntax (no look-around, no back-references)") from None
+        raise _error(
+            node, f"the pattern cannot be used: {detail}", f'"{pattern}"', "RE2 syntax (no look-around, no back-references)"
+        ) from None
 
 
 def _error(node: Node, message: str, found: str, expected: str, hint: str = "") -> DefinitionError:
