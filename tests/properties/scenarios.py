@@ -15,7 +15,7 @@ from app.domain.events import Event
 from app.domain.options import EngineOptions
 from app.domain.streams import with_declared
 from app.rules.definitions import Definitions, load_text
-from tests.golden.notation import instant
+from app.testing.notation import instant
 from tests.properties.chance import Chance, Drawn
 from tests.properties.grammar import STREAMS, Writer
 

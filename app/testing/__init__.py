@@ -1,0 +1,1 @@
+"""Testing definitions on a simulated clock."""
