@@ -89,7 +89,7 @@ def parse(text: str) -> Node:
     except UnexpectedToken as error:
         raise _unexpected(error.token, error.expected, text) from None
     except UnexpectedCharacters as error:
-        place = error.pos_in_stream or 0
+        place = int(getattr(error, "pos_in_stream", None) or 0)
         found = repr(text[place : place + 1])
         raise DefinitionError("unexpected character", line=error.line, column=error.column, found=found) from None
     except UnexpectedEOF as error:  # pragma: no cover - LALR reports the end as a token
