@@ -2,16 +2,20 @@
 
 What rocksdict leaves at its defaults would cost, for each partition, a block cache of its own, 3 × 64 MiB of memtables and as many open
 files as the hard limit allows. Here one block cache serves all partitions of the process.
+
+There is no write-ahead log: the changelog is one, and a store that lost its last memtable is merely behind it. What survives a crash is
+always a prefix of the writes, the row that says how far the store is included, because all rows are in one column family.
 """
 
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, ReadOptions, WriteBatch
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, ReadOptions, WriteBatch, WriteOptions
 
 from app.domain.errors import Unreachable
 from tables.kv import Put, Row
@@ -20,8 +24,13 @@ BLOCK_CACHE_BYTES = 128 * 1024 * 1024  # of the whole process: about 400,000 sta
 MEMTABLE_BYTES = 16 * 1024 * 1024
 MEMTABLES_MAX = 3  # of one partition: 48 MiB at the most
 OPEN_FILES_MAX = 256  # of one partition; a level-compacted store of 50 GiB has about 800 files and keeps the hot ones open
+FLUSH_EVERY_S = 600.0  # well within the day for which a changelog keeps tombstones
 _BLOCK_BYTES = 8 * 1024  # some 20 states: small enough that a cold read is one disk block or two
 _BLOOM_BITS = 10  # 1 % false positives: a new user costs no disk read
+
+
+_NO_WAL = WriteOptions()
+_NO_WAL.disable_wal = True  # type: ignore[method-assign,assignment]
 
 
 def shared_cache(capacity_bytes: int = BLOCK_CACHE_BYTES) -> Cache:
@@ -43,7 +52,6 @@ def _options(cache: Cache) -> Options:
     options.set_max_open_files(OPEN_FILES_MAX)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_keep_log_file_num(2)
-    options.set_max_total_wal_size(MEMTABLE_BYTES * MEMTABLES_MAX)
     return options
 
 
@@ -54,6 +62,7 @@ class RocksKv:
         self._path = path
         self._cache = cache
         self._db = self._open()
+        self._flushed_at = time.monotonic()
 
     def _open(self) -> Rdict:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +96,10 @@ class RocksKv:
             batch.delete(key)
         for key, value in puts:
             batch.put(key, value)
-        self._db.write(batch)
+        self._db.write(batch, _NO_WAL)
+        if time.monotonic() - self._flushed_at > FLUSH_EVERY_S:
+            self._flushed_at = time.monotonic()
+            self._db.flush(wait=False)
 
     def clear(self) -> None:
         self._db.close()
@@ -95,4 +107,5 @@ class RocksKv:
         self._db = self._open()
 
     def close(self) -> None:
+        self._db.flush()
         self._db.close()

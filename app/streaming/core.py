@@ -41,7 +41,7 @@ class Start:
     plan: str
 
 
-class Poisoned(Exception):  # noqa: N818  (a record's quality; the driver's answer is to set it aside)
+class Poisoned(Exception):
     """The engine failed on a record or a user in a way nobody foresaw. What is in memory is no longer trusted."""
 
     def __init__(self, topic: str, offset: int, user: str) -> None:

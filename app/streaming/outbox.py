@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.codec import lz4_encode
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerFenced, RecordTooLargeError
 from aiokafka.partitioner import murmur2
+from aiokafka.producer import sender
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-# A transaction begun while the previous one's markers are still being written is refused for an instant: that is no news.
+# A transaction begun while the previous one's markers are still being written is refused for an instant: that is no news, and waiting
+# the 20 ms that aiokafka waits then would double the median of a commit.
 logging.getLogger("aiokafka.producer.sender").setLevel(logging.ERROR)
+sender.BACKOFF_OVERRIDE = 0.003
+
+# aiokafka compresses lz4 at level 9: twelve times the CPU of level 1 for a quarter less bytes, which was a fifth of the hot path.
+sys.modules[DefaultRecordBatchBuilder.__module__].lz4_encode = partial(lz4_encode, level=1)  # type: ignore[attr-defined]
 
 BATCH_BYTES_MAX = 768 * 1024  # uncompressed; brokers take 1 MiB unless told otherwise
 _RETRY_BACKOFF_MS = 5  # the default 100 ms doubles the 99th percentile of a commit
@@ -28,11 +38,11 @@ Headers = list[tuple[str, bytes]]
 Message = tuple[bytes | None, bytes | None, Headers]
 
 
-class Fenced(Exception):  # noqa: N818  (an answer of the broker)
+class Fenced(Exception):
     """Another task took over this partition's transactional id; nothing of this commit is in the log."""
 
 
-class TooLarge(Exception):  # noqa: N818
+class TooLarge(Exception):
     """The broker takes no record of this size; nothing of this commit is in the log."""
 
 

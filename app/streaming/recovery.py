@@ -23,7 +23,7 @@ class LogRecord(NamedTuple):
     value: bytes | None
 
 
-class ForeignLog(Exception):  # noqa: N818  (an answer, not a fault: start again from nothing)
+class ForeignLog(Exception):
     """The changelog is not the one this store was made from: another cluster, or a topic that was made anew."""
 
 
