@@ -47,7 +47,7 @@ class DemoOptions:
     """`rate` is the live shop's events a second; `segments` a folder of definitions; `port` 0 takes a free one."""
 
     users: int = 400
-    rate: float = 25.0
+    rate: float = 10.0
     seed: int = 7
     segments: Path = SEGMENTS
     host: str = "127.0.0.1"

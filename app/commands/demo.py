@@ -18,7 +18,7 @@ def demo(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the console when there is a display.")] = True,
     port: Annotated[int, typer.Option("--port", min=0, max=65_535, help="Port of the console; taken: another one.")] = 8787,
     users: Annotated[int, typer.Option(min=1, max=100_000, help="How many users the shop has.")] = 400,
-    rate: Annotated[float, typer.Option(min=0.1, max=2_000.0, help="Events a second of the live shop.")] = 25.0,
+    rate: Annotated[float, typer.Option(min=0.1, max=2_000.0, help="Events a second of the live shop.")] = 10.0,
     segments: Annotated[
         Path | None,
         typer.Option("--segments", metavar="DIR", exists=True, file_okay=False, help="Your own definitions instead of the demo's."),

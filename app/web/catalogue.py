@@ -67,7 +67,7 @@ class Catalogue:
             "exited_per_minute": exited,
             "flap_rate": rates.flap_rate(name),
         }
-        shown |= {key: definition[key] for key in _OPTIONAL if definition.get(key) is not None}
+        shown |= {key: definition[key] for key in _OPTIONAL if definition.get(key)}
         return shown | ({"sizes": _past_sizes(size, rates.series(name, now, points))} if points else {})
 
 

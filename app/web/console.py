@@ -22,7 +22,7 @@ from app.web.ports import WebDeps
 from app.web.positions import encode_position
 from app.web.problems import Problem, as_problem
 from app.web.render import STATIC, Pages, path
-from app.wording.words import change_words, member_name
+from app.wording.words import change_words, member_name, readable
 
 
 def mount(app: FastAPI, deps: WebDeps, people: People, catalogue: Catalogue, gather: Gather) -> None:
@@ -91,7 +91,9 @@ class Console:
 
     async def _explained(self, user: str, segment: str) -> dict[str, Any]:
         name = self._catalogue.find(segment)["name"]
-        return await self._people.local(user, lambda: self._deps.state.explain(user, name, None))
+        explained = await self._people.local(user, lambda: self._deps.state.explain(user, name, None))
+        answers = [{**answer, "parts": readable(answer["parts"])} for answer in explained.get("answers") or ()]
+        return {**explained, "answers": answers}
 
     async def workers(self) -> Response:
         """Every worker and its partitions."""

@@ -43,13 +43,14 @@ class _Seen(msgspec.Struct, gc=False):
     value: str | int | float | bool | None = None
     from_: str | None = msgspec.field(name="from", default=None)
     to: str | None = None
+    at: int = 0
     emitted_at: int = 0
 
 
 _decoder = msgspec.json.Decoder(_Seen)
 
 
-class Behind(Exception):  # noqa: N818  (a state of a client, not a fault)
+class Behind(Exception):
     """The cursor points to changes that the ring no longer holds."""
 
 
@@ -165,12 +166,9 @@ class ChangeFeed:
         self.heads.clear()
 
     def _count(self, seen: _Seen) -> None:
-        if seen.change == "moved":
-            self.rates.add(seen.emitted_at, seen.user_id, None, seen.to, seen.from_)
-        elif seen.change == "entered":
-            self.rates.add(seen.emitted_at, seen.user_id, seen.value, seen.segment, None)
-        else:
-            self.rates.add(seen.emitted_at, seen.user_id, seen.value, None, seen.segment)
+        entered, exited = {"moved": (seen.to, seen.from_), "entered": (seen.segment, None)}.get(seen.change, (None, seen.segment))
+        if seen.emitted_at - seen.at <= limits.PAST_MS:
+            self.rates.add(seen.emitted_at, seen.at, seen.user_id, seen.value, entered, exited)
 
 
 def entry_of(partition: int, offset: int, raw: bytes) -> Entry | None:

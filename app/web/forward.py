@@ -21,7 +21,7 @@ _REQUEST_HEADERS = ("accept", "accept-language", "content-type", "authorization"
 _ANSWER_HEADERS = ("content-type", "retry-after", "cache-control", "etag", "location", "www-authenticate", "allow")
 
 
-class TooLong(Exception):  # noqa: N818  (turned into a problem where it is caught)
+class TooLong(Exception):
     """A peer's answer is larger than any of ours would be."""
 
 

@@ -47,5 +47,6 @@ HISTORY_READERS_MAX = 4  # clients reading from the broker at once; others wait
 # --- rates ---------------------------------------------------------------------------------------------------
 RATE_BUCKET_MS = 5_000  # one point of a sparkline
 RATE_BUCKETS_MAX = 720  # an hour of them
+PAST_MS = 5 * 60_000  # a change emitted so long after its instant was caught up with: it is the past's, not the present's traffic
 FLAP_WITHIN_MS = 10 * 60_000  # a membership that is reversed sooner than this flapped
 FLAP_USERS_MAX = 50_000  # memberships whose last change is remembered for that

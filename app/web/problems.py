@@ -34,7 +34,7 @@ TITLES = {
 }
 
 
-class Problem(Exception):  # noqa: N818  (it is the document itself, raised)
+class Problem(Exception):
     """Raised anywhere in a route: answered as a problem document. `more` are members of their own (`reasons`, `retry_after` …)."""
 
     def __init__(self, status: int, kind: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> None:

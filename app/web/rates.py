@@ -11,16 +11,16 @@ from app.web import limits
 class Rates:
     """Counts of the last hour in buckets of `RATE_BUCKET_MS`, by segment name. A `moved` counts as leaving one and entering another.
 
-    Instants are wall-clock milliseconds of emission, not event time: they say what the system did when.
+    Buckets are by the wall clock at emission: they say what the system did when. Flapping is by the changes' own instants.
     """
 
     def __init__(self) -> None:
         self._buckets: deque[tuple[int, dict[str, list[int]]]] = deque(maxlen=limits.RATE_BUCKETS_MAX)
         self._last: OrderedDict[tuple[str, str, object], int] = OrderedDict()
 
-    def add(self, at: int, user: str, value: object, entered: str | None, exited: str | None) -> None:
+    def add(self, emitted_at: int, at: int, user: str, value: object, entered: str | None, exited: str | None) -> None:
         """One change: the segment entered, the one left, or (a move) both."""
-        bucket = self._bucket(at - at % limits.RATE_BUCKET_MS)
+        bucket = self._bucket(emitted_at - emitted_at % limits.RATE_BUCKET_MS)
         if bucket is None:
             return
         for name, index in ((entered, 0), (exited, 1)):

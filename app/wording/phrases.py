@@ -64,7 +64,7 @@ def window_words(window: ast.Window) -> str:
         case "ever":
             return ""
         case "last":
-            return f"in the last {duration_words(window.ms)}"
+            return f"in the last {duration_words(window.ms).removeprefix('1 ')}"
         case "session":
             return "in this session"
         case "range":

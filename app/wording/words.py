@@ -20,17 +20,38 @@ from app.wording.phrases import (
 )
 
 _OPERATORS = {">=": "≥", "<=": "≤", ">": ">", "<": "<", "==": "=", "!=": "≠"}
-_RULES = {"exit_when": "to leave: ", "when": ""}
+# `from.` marks the facts behind leaving the one segment when the other is entered (a move).
+_RULES = {"when": "", "from.when": "", "exit_when": "to leave: ", "from.exit_when": "to leave: "}
 
 
 def change_words(change: Mapping[str, Any]) -> dict[str, Any]:
     """`headline` ("entered", "left", "moved"), `cause` and `reasons` of a change as it is in the topic."""
-    each = change.get("value")
     return {
         "headline": headline(change),
         "cause": cause_words(change),
-        "reasons": [fact_words(fact, each) for fact in change.get("facts") or ()],
+        "reasons": [_said(change, fact) for fact in change.get("facts") or ()],
     }
+
+
+def _said(change: Mapping[str, Any], fact: Mapping[str, Any]) -> str:
+    """One fact; the leaving rule of what was just entered is said as what keeps it."""
+    if change["change"] == "entered" and fact.get("rule") == "exit_when":
+        return "stays while: " + fact_words({**fact, "rule": "when"}, change.get("value"))
+    return fact_words(fact, change.get("value"))
+
+
+def readable(part: Mapping[str, Any]) -> dict[str, Any]:
+    """A part of an explanation with each `not` over a single condition said as one: ✓ not ✗ a purchase → ✓ no purchase."""
+    parts = [readable(below) for below in part.get("parts") or ()]
+    if part.get("op") == "not" and len(parts) == 1 and "fact" in parts[0]:
+        fact = parts[0]["fact"]
+        return {"expr": part["expr"], "holds": part["holds"], "fact": {**fact, "needs": _negated(str(fact.get("needs", "")))}}
+    return {**part, "parts": parts} if parts else dict(part)
+
+
+def _negated(needs: str) -> str:
+    opposite = {"true": "false", "false": "true", "null": "not null", "not null": "null"}.get(needs)
+    return opposite or (needs[4:] if needs.startswith("not ") else f"not {needs}")
 
 
 def headline(change: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from app.web.highlight import highlight
 from app.wording.phrases import duration_words, phrase, show
-from app.wording.words import cause_words, change_words, fact_words, headline
+from app.wording.words import cause_words, change_words, fact_words, headline, readable
 
 ABANDONED = 'any(cart[action == "add"] without purchase within 24h, last 7d)'
 SCORE = "3 * count(cart, last 7d) + count(click, last 7d)"
@@ -20,7 +20,7 @@ CASES: list[tuple[str, Any, str, dict[str, Any], str]] = [
     (ABANDONED, False, "false", {}, "no cart add was left without a purchase for 24 h, in the last 7 days"),
     (ABANDONED, False, "true", {}, "no cart add was left without a purchase for 24 h, in the last 7 days (needs one)"),
     ("any(purchase, last 7d)", True, "false", {}, "a purchase in the last 7 days (needs none)"),
-    ("held(count(click, last 1h) > 3, 3d)", False, "true", {}, "not for 3 days without a break: clicks in the last 1 hour > 3 (needs yes)"),
+    ("held(count(click, last 1h) > 3, 3d)", False, "true", {}, "not for 3 days without a break: clicks in the last hour > 3 (needs yes)"),
     ("any(purchase, last 7d)", False, "false", {}, "no purchase in the last 7 days"),
     ("any(purchase, last 7d)", True, "true", {}, "a purchase in the last 7 days"),
     ("any(cart -> click within 10m)", True, "true", {}, "a cart followed by a click within 10 minutes"),
@@ -46,6 +46,29 @@ CASES: list[tuple[str, Any, str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(("expr", "value", "needs", "more", "said"), CASES)
 def test_facts_are_said_in_plain_words(expr: str, value: Any, needs: str, more: dict[str, Any], said: str) -> None:
     assert fact_words({"expr": expr, "value": value, "needs": needs, **more}) == said
+
+
+def test_the_leaving_rule_of_what_was_entered_is_what_keeps_it() -> None:
+    facts = [{"expr": "any(click, last 1m)", "value": True, "needs": "true", "rule": "exit_when"}]
+    assert change_words({"change": "entered", "segment": "s", "facts": facts})["reasons"] == ["stays while: a click in the last minute"]
+    gone = [{"expr": "any(*, session)", "value": False, "needs": "true", "rule": "from.when"}]
+    assert change_words({"change": "moved", "group": "g", "facts": gone})["reasons"] == ["no event in this session (needs one)"]
+
+
+@pytest.mark.parametrize(
+    ("needs", "value", "said"),
+    [
+        ("true", False, "no purchase"),
+        (">= 3", 2, "purchases is 2 (needs not ≥ 3)"),
+        ("not null", None, "purchases is nothing (needs nothing)"),
+    ],
+)
+def test_a_not_is_said_with_its_condition(needs: str, value: Any, said: str) -> None:
+    expr = "any(purchase)" if needs == "true" else "count(purchase)"
+    leaf = {"expr": expr, "holds": False, "fact": {"expr": expr, "value": value, "needs": needs}}
+    tree = readable({"op": "and", "holds": True, "parts": [{"op": "not", "expr": f"not {expr}", "holds": True, "parts": [leaf]}]})
+    (part,) = tree["parts"]
+    assert (part["holds"], "parts" in part, fact_words(part["fact"])) == (True, False, said)
 
 
 def test_the_for_each_value_takes_its_place() -> None:
@@ -118,7 +141,7 @@ def test_values(value: Any, said: str) -> None:
         ('count(click[category == "yoga" and price > 50], last 14d)', "clicks with category yoga and price > 50 in the last 14 days"),
         ("decay(purchase.amount, 14d)", "fading amount of purchases (half after 14 days)"),
         ("days(*, this month)", "days with events this month"),
-        ("held(count(click, last 1h) > 3, 3d)", "3 days without a break: clicks in the last 1 hour > 3"),
+        ("held(count(click, last 1h) > 3, 3d)", "3 days without a break: clicks in the last hour > 3"),
         ('score("purchase_24h")', "score of purchase_24h"),
         ("2 * (count(click) + count(cart))", "2 × (clicks + carts)"),
     ],

@@ -117,25 +117,33 @@ def test_filters() -> None:
 
 def test_rates_count_by_minute_and_moves_count_twice() -> None:
     rates = Rates()
-    rates.add(NOW - 70_000, "a", None, "s", None)
-    rates.add(NOW - 30_000, "b", None, "s", None)
-    rates.add(NOW - 1_000, "c", None, "t", "s")
+    rates.add(NOW - 70_000, NOW - 70_000, "a", None, "s", None)
+    rates.add(NOW - 30_000, NOW - 30_000, "b", None, "s", None)
+    rates.add(NOW - 1_000, NOW - 1_000, "c", None, "t", "s")
     assert (rates.per_minute("s", NOW), rates.per_minute("t", NOW)) == ((1, 1), (1, 0))
     assert [point[1:] for point in rates.series("s", NOW, 3)] == [(0, 0), (0, 1), (0, 0)]
     assert rates.flap_rate("s") == 0.0
-    rates.add(NOW, "c", None, "s", None)
+    rates.add(NOW, NOW, "c", None, "s", None)
     assert rates.flap_rate("s") == 0.25
     assert rates.flap_rate("nothing") is None
+
+
+def test_the_past_that_is_caught_up_with_is_no_traffic_of_now() -> None:
+    feed = ChangeFeed()
+    old = orjson.loads(change(at=NOW - 86_400_000))
+    feed.append(0, 0, orjson.dumps({**old, "emitted_at": NOW}))
+    feed.append(0, 1, change("u2", at=NOW))
+    assert (feed.end, feed.rates.per_minute("engaged", NOW + 100)) == (2, (1, 0))
 
 
 def test_rates_take_what_comes_a_little_out_of_order_and_forget_what_is_old() -> None:
     rates = Rates()
     for at in (NOW, NOW - 20_000, NOW - 10_000, NOW - 20_000):
-        rates.add(at, "a", None, "s", None)
+        rates.add(at, at, "a", None, "s", None)
     assert [entered for _, entered, _ in rates.series("s", NOW, 5)] == [2, 0, 1, 0, 1]
     for index in range(limits.RATE_BUCKETS_MAX + 5):
-        rates.add(NOW + index * limits.RATE_BUCKET_MS, "a", None, "s", None)
-    rates.add(NOW - 60_000, "late", None, "s", None)
+        rates.add(NOW + index * limits.RATE_BUCKET_MS, NOW + index * limits.RATE_BUCKET_MS, "a", None, "s", None)
+    rates.add(NOW - 60_000, NOW - 60_000, "late", None, "s", None)
     assert len(rates._buckets) == limits.RATE_BUCKETS_MAX
 
 
