@@ -16,8 +16,8 @@ from app.engine.engine import Engine
 from app.rules.definitions import Definitions, load_folder, load_texts
 from app.rules.plan import compile_plan
 from app.testing import notation
-from tests.golden.driver import Partition, told
 from app.testing.notation import Expected, Fire, spelled
+from tests.golden.driver import Partition, told
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOP = ROOT / "segments"
@@ -31,7 +31,10 @@ PREFIX = {  # of the names in a pack, where it is not the pack's name
     "win_back": "winback",
     "b2b_trial_activation": "trial",
 }
-RFM = "champions loyal_customers potential_loyalists new_customers promising need_attention about_to_sleep at_risk cannot_lose_them hibernating lost"
+RFM = (
+    "champions loyal_customers potential_loyalists new_customers promising need_attention about_to_sleep at_risk cannot_lose_them"
+    " hibernating lost"
+)
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,8 @@ def test_the_packs_are_those_expected() -> None:
 def test_everything_is_described_and_tested(folder: Path) -> None:
     definitions = loaded(folder)
     for item in (*definitions.segments, *definitions.groups):
-        assert item.title and item.description.endswith("."), item.name
+        assert item.title, item.name
+        assert item.description.endswith("."), item.name
         assert folder == SHOP or PREFIX.get(folder.name, folder.name) in item.name, "a pack's names say which pack"
     changes = [change for case in CASES if case.folder == folder for change in case.changes]
     told_of = {name for change in changes for name in (change.name, change.from_, change.to)}

@@ -1,0 +1,128 @@
+"""Real shop logs under all packs: the changes are the same, byte for byte, whether users are replayed one by one or share partitions.
+
+The large log is cut to its first lines unless HYPERSEG_WHOLE_LOGS is set.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from hashlib import blake2b
+from heapq import heappop, heappush
+from itertools import chain, islice
+from pathlib import Path
+
+import pytest
+
+from app.domain.changes import Change, encode_change
+from app.domain.events import Event
+from app.domain.limits import NEVER
+from app.domain.options import EngineOptions
+from app.engine.engine import Engine
+from app.engine.state import UserState
+from app.replaying import Log, read_log, replay
+from app.rules.definitions import load_texts
+from app.rules.plan import Plan, compile_plan
+from tests.support.absent import shared_data
+
+PACKS = Path(__file__).resolve().parents[2] / "segments" / "packs"
+OPTIONS = EngineOptions()
+WHOLE = bool(os.environ.get("HYPERSEG_WHOLE_LOGS"))
+LINES = 40_000
+LOGS = {"otto.jsonl.gz": 862, "retailrocket.jsonl.gz": 9_385, "online_retail.jsonl.gz": 406_829 if WHOLE else LINES}
+CHANGES_MIN = {"otto.jsonl.gz": 300, "retailrocket.jsonl.gz": 10_000, "online_retail.jsonl.gz": 10_000}
+
+
+class Partition:
+    """Users of one partition on one clock: a timer fires when the watermark, the largest ts seen, has come to it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._states: dict[str, UserState] = {}
+        self._due: list[tuple[int, str]] = []
+        self._watermark = 0
+        self.changes: list[Change] = []
+
+    def take(self, event: Event) -> None:
+        self.advance(event.ts)
+        state = self._states.get(event.user)
+        if state is None:
+            state = self._states[event.user] = self._engine.new_state(event.user)
+        self._did(state, state.due, self._engine.apply(state, event, self._watermark))
+
+    def advance(self, instant: int) -> None:
+        if instant <= self._watermark:
+            return
+        self._watermark = instant
+        while self._due and self._due[0][0] <= instant:
+            state = self._states[heappop(self._due)[1]]
+            self._did(state, NEVER, self._engine.fire(state, instant))
+
+    def _did(self, state: UserState, was_due: int, changes: list[Change]) -> None:
+        """A row for a due time that moved later stays, and wakes the user for nothing."""
+        self.changes += changes
+        if state.due != was_due and state.due < NEVER:
+            heappush(self._due, (state.due, state.user))
+
+
+@cache
+def plan() -> Plan:
+    files = [path for path in sorted(PACKS.glob("*/*.yaml")) if ".test." not in path.name]
+    return compile_plan(load_texts([(path.name, path.read_text(encoding="utf-8")) for path in files], OPTIONS), OPTIONS)
+
+
+@cache
+def log_of(name: str, folder: Path) -> Log:
+    """The log's first LOGS[name] lines."""
+    cut = folder / name.removesuffix(".gz")
+    with gzip.open(shared_data(name)) as lines, cut.open("wb") as file:
+        file.writelines(islice(lines, LOGS[name]))
+    log = read_log([str(cut)], OPTIONS.streams)
+    assert not log.refused
+    assert log.count == LOGS[name]
+    return log
+
+
+@cache
+def replayed(name: str, folder: Path) -> tuple[str, int]:
+    changes = replay(plan(), OPTIONS, log_of(name, folder)).changes
+    return digest(changes), len(changes)
+
+
+def digest(changes: Iterable[Change]) -> str:
+    """Of all change lines in the order of replay, `emitted_at` aside."""
+    found = blake2b(digest_size=16)
+    for change in sorted(changes, key=lambda change: (change.at, change.user_id, change.seq)):
+        found.update(encode_change(change, 0) + b"\n")
+    return found.hexdigest()
+
+
+def in_time(log: Log) -> Iterator[Event]:
+    """Every user's events, merged; a user's own stay in their order."""
+    yield from sorted(chain.from_iterable(log.users.values()), key=lambda event: (event.ts, event.rank))
+
+
+@pytest.fixture(scope="session")
+def cuts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("logs")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3_600 if WHOLE else 600)
+@pytest.mark.parametrize("partitions", [1, 2, 7])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in LOGS])
+def test_partitions_change_nothing(name: str, partitions: int, cuts: Path) -> None:
+    log, engine = log_of(name, cuts), Engine(plan(), OPTIONS)
+    parts = [Partition(engine) for _ in range(partitions)]
+    for event in in_time(log):
+        parts[zlib.crc32(event.user.encode()) % partitions].take(event)
+    for part in parts:
+        part.advance(log.last)
+    changes = [change for part in parts for change in part.changes]
+    expected, count = replayed(name, cuts)
+    assert len(changes) == count
+    assert digest(changes) == expected
+    assert count >= CHANGES_MIN[name], "a log that hardly changes anything shows little"
