@@ -17,13 +17,13 @@ from app.engine.conditions import Compiler, Condition, Reading
 from app.engine.judge import Flip
 from app.engine.signals import Signal
 from app.engine.state import UserState
-from app.engine.units import Unit
+from app.engine.units import Unit, member_key
 from app.engine.values import key_value
 from app.rules import ast
 from app.rules.ast import Node
 from app.rules.needs import MIRRORED
 from app.rules.plan import signal_key
-from app.rules.text import text
+from app.rules.text import duration_text, text
 from app.rules.walk import nodes
 
 _CONSTANT = (ast.Literal, ast.Duration)
@@ -43,7 +43,7 @@ class FactWriter:
     def of(self, state: UserState, at: int, flip: Flip, units: Mapping[str, Unit]) -> list[Fact]:
         """The facts behind one flip."""
         if flip.by is not None:
-            return [self._pushed_out(flip)]
+            return [self._pushed_out(flip.unit, flip.each)]
         if flip.change != "moved":
             return self._of_segment(state, at, flip.unit, flip.each, flip.change == "entered")
         facts: list[Fact] = []
@@ -53,28 +53,60 @@ class FactWriter:
             facts += self._of_segment(state, at, units[flip.after], None, True)
         return facts
 
+    def _of_segment(self, state: UserState, at: int, unit: Unit, each: str | None, entered: bool) -> list[Fact]:
+        """Why the user is in (or out) now. A correction, and a group's move to a segment that the user was in already, tell what keeps it so."""
+        assert unit.segment is not None
+        if each is not None and not state.values.get(unit.name, {}).get(each):
+            return [self._pushed_out(unit, each)]
+        own = unit.name if each is None else member_key(unit.name, each)
+        when, leave = self._holds_rules(state, at, unit, each)
+        if not entered:
+            return self._why_out(state, at, unit, each, when, leave, state.exits.get(own, at))
+        since = (state.members if unit.grouped is None else state.ranked).get(own, at)
+        return self._why_entered(state, at, unit, each) if since == at else self._why_in(state, at, unit, each, leave, since)
+
+    def _holds_rules(self, state: UserState, at: int, unit: Unit, each: str | None) -> tuple[bool, bool]:
+        segment = unit.segment
+        assert segment is not None
+        when = self.holds(state, at, segment.when, unit.owner, each)
+        return when, not when if segment.exit_when is None else self.holds(state, at, segment.exit_when, unit.owner, each)
+
     def standing(self, state: UserState, at: int, unit: Unit, each: str | None) -> list[Fact]:
         """The facts that keep a user in (or out of) a segment at an instant, whether or not they were so when it was entered."""
         assert unit.segment is not None
         truth = self.holds(state, at, unit.segment.when, unit.owner, each)
         return self.decisive(state, at, unit.segment.when, unit.owner, each, truth, "when")
 
-    def _of_segment(self, state: UserState, at: int, unit: Unit, each: str | None, entered: bool) -> list[Fact]:
+    def _why_entered(self, state: UserState, at: int, unit: Unit, each: str | None) -> list[Fact]:
         segment = unit.segment
         assert segment is not None
+        facts = self.decisive(state, at, segment.when, unit.owner, each, True, "when")
         leave = segment.exit_when
-        if entered:
-            facts = self.decisive(state, at, segment.when, unit.owner, each, True, "when")
-            return facts if leave is None else facts + self.decisive(state, at, ast.Not(leave), unit.owner, each, True, "exit_when")
-        if leave is None:
-            return self.decisive(state, at, segment.when, unit.owner, each, False, "when")
-        return self.decisive(state, at, leave, unit.owner, each, True, "exit_when")
+        return facts if leave is None else facts + self.decisive(state, at, ast.Not(leave), unit.owner, each, True, "exit_when")
 
-    def _pushed_out(self, flip: Flip) -> Fact:
-        assert flip.unit.segment is not None
-        assert flip.each is not None
-        most = flip.unit.segment.max_per_user
-        return Fact(f"place of {key_value(flip.each)} among the values by recency", most + 1, f"<= {most}", rule="max_per_user")
+    def _why_in(self, state: UserState, at: int, unit: Unit, each: str | None, leave: bool, since: int) -> list[Fact]:
+        segment = unit.segment
+        assert segment is not None
+        if leave:
+            return [Fact("time since the entry", at - since, f"< {duration_text(segment.min_dwell_ms)}", rule="min_dwell")]
+        if segment.exit_when is None:
+            return self.decisive(state, at, segment.when, unit.owner, each, True, "when")
+        return self.decisive(state, at, ast.Not(segment.exit_when), unit.owner, each, True, "exit_when")
+
+    def _why_out(self, state: UserState, at: int, unit: Unit, each: str | None, when: bool, leave: bool, left: int) -> list[Fact]:
+        segment = unit.segment
+        assert segment is not None
+        if leave and segment.exit_when is not None:
+            return self.decisive(state, at, segment.exit_when, unit.owner, each, True, "exit_when")
+        if not when:
+            return self.decisive(state, at, segment.when, unit.owner, each, False, "when")
+        return [Fact("time since the exit", at - left, f"< {duration_text(segment.cooldown_ms)}", rule="cooldown")]
+
+    def _pushed_out(self, unit: Unit, each: str | None) -> Fact:
+        assert unit.segment is not None
+        assert each is not None
+        most = unit.segment.max_per_user
+        return Fact(f"place of {key_value(each)} among the values by recency", most + 1, f"<= {most}", rule="max_per_user")
 
     # --- decisive parts ----------------------------------------------------------------------------------------
 

@@ -114,8 +114,12 @@ def check_cuts(scenario: Scenario, by: Chance) -> None:
 
 def check_facts(scenario: Scenario) -> None:
     """A change can be re-derived from its facts alone."""
-    changes, _ = sorted_run(scenario, engine_of(scenario))
+    check_facts_of(sorted_run(scenario, engine_of(scenario))[0])
+
+
+def check_facts_of(changes: Sequence[Change]) -> None:
     for change in changes:
+        assert change.facts
         for fact in change.facts:
             assert satisfied(fact) == fact_must_hold(change, fact.rule), (change, fact)
 
@@ -124,6 +128,8 @@ def fact_must_hold(change: Change, rule: str) -> bool:
     """Of an entry every fact does what its rule needs; of an exit those of `exit_when` do and those of `when` do not."""
     if rule == "max_per_user":
         return False
+    if rule.removeprefix("from.") in ("min_dwell", "cooldown"):
+        return True
     leaving = change.change == "exited" or rule.startswith("from.")
     return not leaving or rule.removeprefix("from.") == "exit_when"
 
@@ -158,6 +164,7 @@ def check_any_order(scenario: Scenario) -> None:
     assert members(state) == end.members
     assert [change.seq for change in changes] == list(range(1, len(changes) + 1))
     check_alternation(changes, end.members)
+    check_facts_of(changes)
 
 
 def check_correction(given: Sequence[Change], event: Event, clock: int) -> None:

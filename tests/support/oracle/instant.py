@@ -91,8 +91,8 @@ class Instant(Values):
             case "range":
                 return calendar.edge(window.start, zone) <= moment.ts < calendar.edge(window.end, zone)
             case "session":
-                runs = self.runs()
-                return bool(runs) and self.t - runs[-1][1] < self.options.session_gap_ms and self.run_of(moment) == len(runs) - 1
+                start, last = self.runs()[-1] if self.runs() else (0, self.t - self.options.session_gap_ms)
+                return self.t - last < self.options.session_gap_ms and moment.ts >= start
         return calendar.period(window.kind, moment.ts, zone) == calendar.period(window.kind, self.t, zone)
 
     def runs(self) -> list[tuple[int, int]]:
