@@ -54,7 +54,7 @@ class FactWriter:
         return facts
 
     def _of_segment(self, state: UserState, at: int, unit: Unit, each: str | None, entered: bool) -> list[Fact]:
-        """Why the user is in (or out) now. A correction, and a group's move to a segment that the user was in already, tell what keeps it so."""
+        """Why the user is in (or out) now. A correction, and a move to a segment that had been entered before, tell what keeps it so."""
         assert unit.segment is not None
         if each is not None and not state.values.get(unit.name, {}).get(each):
             return [self._pushed_out(unit, each)]
