@@ -55,11 +55,10 @@ def _write_json(outcomes: list[Outcome], failed: int) -> None:
 
 
 def _write_text(outcomes: list[Outcome], failed: int) -> None:
-    from rich.console import Console
-
+    from app.terminal import stdout
     from app.testing.report import report
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = stdout()
     for line in report(outcomes):
         console.print(line)
     style = "bold red" if failed else "bold green"

@@ -1,0 +1,267 @@
+"""`hyperseg check`: errors, costs, and names that a sample never shows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app import cli
+from app.domain.events import Event
+from app.domain.options import EngineOptions
+from app.engine.engine import Engine
+from app.rules.costs import TIMERS, Costs, estimate
+from app.rules.definitions import load_text
+from app.rules.plan import compile_plan
+
+ROOT = Path(__file__).resolve().parents[2]
+OPTIONS = EngineOptions(max_points=64, reorder=False)
+HOUR = 3_600_000
+BASE = 1_793_577_600_000
+
+
+def definitions(tmp_path: Path, text: str) -> str:
+    (tmp_path / "d.yaml").write_text(text)
+    return str(tmp_path)
+
+
+def costs_of(when: str, more: str = "", options: EngineOptions = OPTIONS) -> Costs:
+    found = load_text(f"segments: [{{name: s, when: {json.dumps(when)}{more}}}]", options)
+    assert not found.errors, str(found.errors[0])
+    return estimate(compile_plan(found, options), options)
+
+
+# --- the command -------------------------------------------------------------------------------------------------
+
+
+def test_the_example_segments_are_right(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["check", str(ROOT / "segments")]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0].split() == ["segment", "signals", "shared", "bytes", "shared", "bytes", "timers"]
+    assert any(line.startswith("cart_abandoner") and line.rstrip().endswith("window exit, absence") for line in out.splitlines())
+    assert err.startswith("warning: ")
+    assert err.count("null until that model answers") == 1
+
+
+def test_every_error_is_a_line_that_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = "  - {name: b, when: any(click)}\n", "  - {name: c, when: since(click) > 3}\n  - name: d\n    whan: x\n"
+    text = f"segments:\n  - {{name: a, when: any(clik)}}\n{good}{bad}"
+    assert cli.run(["check", definitions(tmp_path, text)]) == 1
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert [line.split(": ", 1)[0] for line in lines] == [f"{tmp_path}/d.yaml:{place}" for place in ("2:25", "4:21", "6:5")]
+    assert 'did you mean "click"?' in lines[0]
+    assert "b " in out
+
+
+def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "segments: [{name: a, when: 'any(click, last 1h)'}, {name: b, when: any(clik)}]"
+    assert cli.run(["check", "--json", definitions(tmp_path, text)]) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["ok"], answer["errors"][0]["line"], answer["errors"][0]["hint"]) == (False, 1, '"click"')
+    assert answer["segments"] == [{"name": "a", "own": 1, "shared": 0, "own_bytes": 63, "shared_bytes": 0, "timers": ["window exit"]}]
+    assert answer["signals"] == [{"text": "any(click, last 1h)", "entries": 1, "bytes": 39, "segments": ["a"]}]
+    assert answer["totals"]["user_bytes"] > 60
+
+
+def test_a_reference_to_a_segment_that_is_off_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "segments: [{name: a, when: any(click), enabled: false}, {name: b, when: 'segment(\"a\")'}]"
+    assert cli.run(["check", "--json", definitions(tmp_path, text)]) == 1
+    out, err = capsys.readouterr()
+    assert "which is switched off" in err
+    assert json.loads(out)["segments"] == []
+
+
+@pytest.mark.parametrize("arguments", [["nowhere"], []])
+def test_no_folder(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["check", *arguments]) == (1 if arguments else 2)
+    assert capsys.readouterr().err
+
+
+# --- a sample ----------------------------------------------------------------------------------------------------
+
+NAMES = """
+segments:
+  - name: a
+    when: count(click[categroy == "x" and ship.cty == "Oslo"], last 1h) > 1 and sum(purchase.amount, last 1d) > 3
+  - name: b
+    when: any(cart -> click on sku within 1h) and profile.aeg > 3 and consent("mail")
+  - name: c
+    when: any(*[device == "phone"]) and any(within_km(click, 1, 2, 3))
+    for_each: click.sku
+  - name: d
+    when: last((cart without click within 1h).page) == "x"
+"""
+EVENTS: list[dict[str, Any]] = [
+    {"type": "click", "user_id": "u", "ts": BASE, "category": "x", "ship": {"city": "Oslo"}, "sku": 3, "lat": 1, "lon": 1},
+    {"type": "profile", "user_id": "u", "ts": BASE, "attributes": {"age": 3}, "consent": {"email": True}},
+    {"type": "purchase", "user_id": "u", "ts": BASE, "amount": 3},
+    {"type": "carts", "user_id": "u", "ts": BASE},
+]
+
+
+def sample(tmp_path: Path, events: list[dict[str, Any]], name: str = "events.jsonl") -> str:
+    (tmp_path / name).write_text("".join(json.dumps(event) + "\n" for event in events))
+    return str(tmp_path / name)
+
+
+def test_names_that_no_event_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["check", definitions(tmp_path, NAMES), "--sample", sample(tmp_path, EVENTS)]) == 0
+    told = [line.removeprefix("warning: ").removeprefix(f"{tmp_path}/") for line in capsys.readouterr().err.splitlines()]
+    assert told[0].startswith("the sample has lines that are refused: unknown_type 1; the first is")
+    assert told[1:] == [
+        'd.yaml:3: segment a: the field "categroy" is in no click of the sample; did you mean "category"?',
+        'd.yaml:3: segment a: the field "ship.cty" is in no click of the sample; did you mean "ship.city"?',
+        'd.yaml:5: segment b: no event of "cart" is in the sample',
+        'd.yaml:5: segment b: the field "aeg" is in no profile of the sample; did you mean "age"?',
+        'd.yaml:5: segment b: the field "consent.mail" is in no profile of the sample; did you mean "consent.email"?',
+        'd.yaml:7: segment c: the field "device" is in no event of the sample',
+        'd.yaml:10: segment d: no event of "cart" is in the sample',
+    ]
+
+
+def test_more_files_follow_a_sample_as_the_shell_expands_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = sample(tmp_path, EVENTS[:1], "1.jsonl"), sample(tmp_path, [{**EVENTS[0], "categroy": 1}], "2.jsonl")
+    assert cli.run(["check", definitions(tmp_path, NAMES), "--sample", first, second]) == 0
+    assert "categroy" not in capsys.readouterr().err
+    assert cli.run(["check", definitions(tmp_path, NAMES), first]) == 2
+    assert "name event files with --sample" in capsys.readouterr().err
+    assert cli.run(["check", definitions(tmp_path, NAMES), "--sample", str(tmp_path / "none")]) == 1
+
+
+# --- costs -------------------------------------------------------------------------------------------------------
+
+TIMED = {
+    "any(click, last 1h)": ["window exit"],
+    "any(click)": [],
+    'any(click, from "2026-01-01" to "2027-01-01")': [],
+    "any(cart without click within 1h)": ["absence"],
+    "held(any(click, session), 1h)": ["held", "session"],
+    "count(click, today) > 1 and hour() > 3": ["calendar"],
+    "since(click) > 1h": ["age"],
+    "decay(click, 1h) > 1": ["decay"],
+}
+
+
+@pytest.mark.parametrize(("when", "timers"), TIMED.items())
+def test_timers(when: str, timers: list[str]) -> None:
+    assert list(costs_of(when).segments[0].timers) == timers
+
+
+def test_dwell_and_cooldown_are_timers_too() -> None:
+    assert costs_of("any(click)", ", min_dwell: 1h, cooldown: 1h").segments[0].timers == ("dwell", "cooldown")
+    every = " and ".join(f"({when})" for when in TIMED)
+    assert costs_of(every, ", min_dwell: 1h, cooldown: 1h").segments[0].timers == TIMERS
+
+
+def test_what_several_segments_use_is_counted_once() -> None:
+    text = "segments: [{name: a, when: 'count(click, last 1d) > 3'}, {name: b, when: 'count(click, last 1d) > 5 and any(cart)'}]"
+    costs = estimate(compile_plan(load_text(text, OPTIONS), OPTIONS), OPTIONS)
+    assert [(c.own, c.shared) for c in costs.segments] == [(0, 1), (1, 1)]
+    assert costs.segments[0].shared_bytes == costs.segments[1].shared_bytes
+    assert costs.signals[0].entries == 6
+    assert costs.signals[0].segments == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("when", "entries"),
+    [
+        ("count(click, last 1d) >= 3", 3),
+        ("count(click, last 1d) > count(cart)", 64),
+        ("count(click, last 1d) >= 300", 64),
+        ("count(click) > count(cart)", 1),
+        ("days(click, last 4w) > days(cart)", 30),
+        ("distinct(click.c, last 4w) > 2", 3),
+        ("session_count(click, session) > 3", 1),
+        ("sum(click.n, today) > 3", 1),
+        ("first(click.c, last 1d) == 3", 64),
+        ("decay(click, 1d) > 3", 1_101),
+    ],
+)
+def test_no_more_entries_than_a_definition_needs(when: str, entries: int) -> None:
+    assert costs_of(when).signals[0].entries == entries
+
+
+WINDOWS = ("", ", last 30d", ", today", ", this month", ", session")
+FUNCTIONS = [
+    "any(S)",
+    "count(S)",
+    "days(S)",
+    "session_count(S)",
+    "sum(S.n)",
+    "avg(S.n)",
+    "min(S.n)",
+    "max(S.n)",
+    "distinct(S.c)",
+    "top(S.c)",
+    "first(S.c)",
+    "last(S.c)",
+]
+CHAINS = ("click -> cart within 1h", "click -> cart on c within 1h")
+SELECTORS = ("click", *CHAINS, "click without purchase within 1h", "click without cart on c within 1h")
+
+
+def every_signal() -> list[str]:
+    """Each function of the language over each window and each kind of selector."""
+    found = [f"since({s})" for s in SELECTORS] + ["decay(click, 1h)", "decay(click.n, 1h)"]
+    for function in FUNCTIONS:
+        for selector in SELECTORS:
+            for window in WINDOWS:
+                base = selector if " " not in selector or "S." not in function else f"({selector})"
+                found.append(function.replace("S", base)[:-1] + window + ")")
+    return found
+
+
+def flood(each: int) -> list[Event]:
+    """Clicks and carts half an hour apart, with an amount and one of `each` categories: more than 64 points."""
+    found = []
+    for i in range(210):
+        cart = i % 3 == 2
+        fields = {"n": 19.99 + i, "c": f"category-of-{i % each:06d}"}
+        found.append(Event("u", BASE + i * HOUR // 2, "cart" if cart else "click", 2 if cart else 1, f"event-number-{i:06d}", True, fields))
+    return found
+
+
+@pytest.mark.parametrize("options", [OPTIONS], ids=["64 points"])
+def test_the_engine_keeps_no_more_than_a_signal_is_said_to_cost(options: EngineOptions) -> None:
+    """The bound holds for every signal after a flood of events, and is not far away from what some users reach."""
+    texts = every_signal()
+    text = "segments:\n" + "".join(f"  - {{name: s{i}, when: {json.dumps(f'({t}) is not null')}}}\n" for i, t in enumerate(texts))
+    found = load_text(text, options)
+    assert not found.errors, str(found.errors[0])
+    plan = compile_plan(found, options)
+    engine = Engine(plan, options)
+    bounds = {cost.text: cost.bytes for cost in estimate(plan, options).signals}
+    state = engine.new_state("u")
+    largest: dict[str, int] = {}
+    for i, event in enumerate(flood(200)):
+        engine.apply(state, event, event.ts)
+        if i % 50 == 49:
+            for key, cell in state.signals.items():
+                name = engine.signals[key].text
+                largest[name] = max(largest.get(name, 0), 9 + packed(cell))
+    over = {name: (size, bounds[name]) for name, size in largest.items() if size > bounds[name]}
+    assert over == {}
+    assert set(largest) == set(bounds)
+    sliding = [f"{fn}, last 30d)" for fn in ("sum(click.n", "top(click.c", "first(click.c", "distinct(click.c")]
+    assert all(bounds[name] < 3 * largest[name] for name in sliding)
+
+
+def packed(cell: Any) -> int:
+    import msgspec
+
+    return len(msgspec.msgpack.encode(cell))
+
+
+def test_a_user_of_a_for_each_segment_stays_below_the_bound() -> None:
+    when = "count(click[c == each], last 30d) > 3 or any(cart[c == each] without purchase within 1d) or held(any(click[c == each]), 1d)"
+    more = ", for_each: click.c, max_per_user: 5, cooldown: 1h"
+    costs = costs_of(when, more)
+    options = OPTIONS
+    engine = Engine(compile_plan(load_text(f"segments: [{{name: s, when: {json.dumps(when)}{more}}}]", options), options), options)
+    state = engine.new_state("u")
+    for event in flood(20):
+        engine.apply(state, event, event.ts)
+    assert len(engine.encode(state)) <= costs.user_bytes + costs.ids_bytes
