@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import shutil
 import signal
 import socket
@@ -161,7 +160,6 @@ class Demo:
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 start_new_session=True,
-                env={name: value for name, value in os.environ.items() if not name.startswith("HYPERSEG_")},
             )
         return self._worker
 

@@ -5,10 +5,12 @@ python -m app.demo_worker SETTINGS.yaml      starts on the first line of its inp
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 
 def main(config: str) -> int:
@@ -16,9 +18,12 @@ def main(config: str) -> int:
     from app.domain.errors import HypersegError
     from app.main import run_worker
     from app.observability.logs import configure_logs
-    from app.settings import load_settings
+    from app.settings import Settings, load_settings
 
-    settings = load_settings({"config": config})
+    # What the file does not say is as by default, whatever the environment says: the demonstration is the same everywhere.
+    given = json.loads(Path(config).read_text(encoding="utf-8"))
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    settings = load_settings({**defaults, **given, "config": config})
     configure_logs(settings.log_level)
     if not sys.stdin.readline():
         return 0

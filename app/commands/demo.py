@@ -46,9 +46,12 @@ def _say(text: str) -> None:
 
 
 def _open(url: str) -> None:
-    """The console in a browser, if this is somebody's desktop."""
-    import os
+    """The console in a browser, if this is a desktop: without a display Python knows text browsers only, which are generic ones."""
     import webbrowser
 
-    if sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
-        webbrowser.open(url)
+    try:
+        browser = webbrowser.get()
+    except webbrowser.Error:
+        return
+    if type(browser) is not webbrowser.GenericBrowser:
+        browser.open(url)
