@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.domain import limits
-from app.engine.exact import added, quotient
+from app.engine.exact import added, place, quotient
 from app.engine.values import key_value
 
 Cell = list[Any]
@@ -34,19 +34,21 @@ class Count:
 
 
 class Total:
-    """sum, or avg: [entries, numerator, binary exponent], exact."""
+    """sum, or avg: [entries, numerator, binary exponent], exact. `thresholds`: all it is compared with, None where its whole value is used."""
 
-    def __init__(self, mean: bool) -> None:
+    def __init__(self, mean: bool, thresholds: tuple[float, ...] | None = None) -> None:
         self._mean = mean
+        self._thresholds = thresholds
 
     def new(self) -> Cell:
         return [0, _pack(0), 0]
 
     def add(self, cell: Cell, ts: int, value: Any) -> bool:
+        before = place(self.read(cell, ts), self._thresholds) if self._thresholds is not None else None
         cell[0] += 1
         num, cell[2] = added(_unpack(cell[1]), cell[2], value)
         cell[1] = _pack(num)
-        return True
+        return self._thresholds is None or before != place(self.read(cell, ts), self._thresholds)
 
     def read(self, cell: Cell, now: int) -> Any:
         if self._mean:

@@ -22,7 +22,7 @@ from app.engine.state import UserState
 from app.engine.values import calculate, comparer, is_number, key_value, text_test
 from app.rules import ast
 from app.rules.ast import Node
-from app.rules.needs import COUNTING, MIRRORED
+from app.rules.needs import COUNTING, MIRRORED, TOTALS
 from app.rules.plan import held_name, signal_key
 from app.rules.types import compile_regex
 from app.rules.walk import nodes
@@ -122,6 +122,8 @@ class Compiler:
         test = comparer(op, static_type(left), static_type(right))
         if isinstance(right, ast.Literal | ast.Duration):
             constant = right.value if isinstance(right, ast.Literal) else right.ms
+            if isinstance(left, ast.Aggregate) and left.fn in TOTALS:
+                return self._signal(left, owner).bind_compare(lambda v: test(v, constant))
             return _test1(self.reading(left, owner), lambda v: test(v, constant))
         return _test2(self.reading(left, owner), self.reading(right, owner), test)
 

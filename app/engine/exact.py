@@ -7,6 +7,8 @@ reaches it with float expansions).
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+
 
 def added(num: int, k: int, value: float, sign: int = 1) -> tuple[int, int]:
     """num/2^k + sign·value, as a pair."""
@@ -14,9 +16,16 @@ def added(num: int, k: int, value: float, sign: int = 1) -> tuple[int, int]:
         return (num + sign * (value << k), k) if k else (num + sign * value, 0)
     n, d = value.as_integer_ratio()
     kd = d.bit_length() - 1
+    if sign < 0:
+        n = -n
     if kd <= k:
-        return num + sign * (n << (k - kd)), k
-    return (num << (kd - k)) + sign * n, kd
+        return num + (n << (k - kd)), k
+    return (num << (kd - k)) + n, kd
+
+
+def place(value: float | None, thresholds: tuple[float, ...]) -> tuple[int, int]:
+    """Where a value lies among ascending thresholds: it compares with each of them as any other value of the same place does."""
+    return (-1, -1) if value is None else (bisect_left(thresholds, value), bisect_right(thresholds, value))
 
 
 def quotient(num: int, k: int, divisor: int = 1) -> float | int | None:

@@ -99,6 +99,7 @@ class Signal:
     def bind_take(self) -> Take:
         """Feeding an event to a plain, un-keyed signal, as one function: (state, fields, ts) → whether an answer may have changed."""
         key, new, add, value_of, sessions = self.key, self._store.new, self._store.add, self._value, self._store.sessions
+        keep_add = self._store.keep.add
 
         def take_value(state: UserState, fields: Mapping[str, Any], ts: int) -> bool:
             value = value_of(fields, ts, state.session_start) if value_of is not None else 1
@@ -109,9 +110,14 @@ class Signal:
                 cell = state.signals[key] = new()
             return add(cell, ts, value, state)
 
-        if value_of is not None or sessions:
-            return take_value
-        keep_add = self._store.keep.add
+        def take_direct(state: UserState, fields: Mapping[str, Any], ts: int) -> bool:
+            value = value_of(fields, ts, state.session_start)  # type: ignore[misc]
+            if value is _MISSING:
+                return False
+            cell = state.signals.get(key)
+            if cell is None:
+                cell = state.signals[key] = new()
+            return keep_add(cell, ts, value)  # type: ignore[no-any-return]
 
         def take_one(state: UserState, fields: Mapping[str, Any], ts: int) -> bool:
             cell = state.signals.get(key)
@@ -119,7 +125,9 @@ class Signal:
                 cell = state.signals[key] = new()
             return keep_add(cell, ts, 1)  # type: ignore[no-any-return]
 
-        return take_one if self._store.direct else take_value
+        if not self._store.direct or sessions:
+            return take_value
+        return take_one if value_of is None else take_direct
 
     def take_keyed(self, state: UserState, fields: Mapping[str, Any], ts: int, mask: int, each: str) -> bool:
         """Feed an event to one value's cell of a keyed signal."""
@@ -188,6 +196,25 @@ class Signal:
 
         return answer
 
+    def bind_compare(self, test: Callable[[Any], bool]) -> Reading:
+        """Whether a total passes `test`, looking ahead for the exit that changes it."""
+        compare = getattr(self._store.keep, "compare", None)
+        if self.composite or compare is None:
+            read = self.bind_read()
+
+            def plain(state: UserState, now: int, each: str | None) -> tuple[bool, int]:
+                value, until = read(state, now, each)
+                return test(value), until
+
+            return plain
+        empty = (test(self._store.empty), NEVER)
+
+        def answer(state: UserState, now: int, each: str | None) -> tuple[bool, int]:
+            cell = self.cell(state, each)
+            return empty if cell is None else compare(cell, now, test)
+
+        return answer
+
     def bind_at_least(self, k: int) -> Reading:
         """`at_least` for one k as one function."""
         if self.composite or self.keyed or not hasattr(self._store.keep, "at_least"):
@@ -212,7 +239,7 @@ class Signal:
 
     def capped(self, value: Any) -> bool:
         """Whether a counting signal's value is a lower bound, kept only as far as the definitions need."""
-        return self.fn in COUNTING and self.need is not None and type(value) is int and value >= self.need
+        return self.fn in COUNTING and isinstance(self.need, int) and type(value) is int and value >= self.need
 
     @property
     def store(self) -> Store:
@@ -371,19 +398,27 @@ def _sliding(spec: SignalSpec, window_ms: int, bound: int) -> Any:
         case "any":
             return sliding.Whether(window_ms)
         case "count":
-            return sliding.Count(window_ms, spec.need, bound)
+            return sliding.Count(window_ms, _most(spec), bound)
         case "sum" | "avg":
-            return sliding.Total(window_ms, spec.node.fn == "avg", bound)
+            return sliding.Total(window_ms, spec.node.fn == "avg", _thresholds(spec), bound)
         case "min" | "max":
             return sliding.Extreme(window_ms, spec.node.fn == "max", bound)
         case "distinct" | "days" | "session_count":
-            return sliding.Different(window_ms, spec.need, bound)
+            return sliding.Different(window_ms, _most(spec), bound)
         case "first":
             return sliding.First(window_ms, bound)
         case "last":
             return sliding.Last(window_ms)
         case _:
             return sliding.Top(window_ms, bound)
+
+
+def _most(spec: SignalSpec) -> int | None:
+    return spec.need if isinstance(spec.need, int) else None
+
+
+def _thresholds(spec: SignalSpec) -> tuple[float, ...] | None:
+    return spec.need if isinstance(spec.need, tuple) else None
 
 
 class _Whether:
@@ -405,17 +440,17 @@ def _accumulator(spec: SignalSpec, bound: int) -> Any:
         case "any":
             return _Whether()
         case "count":
-            return accumulators.Count(spec.need)
+            return accumulators.Count(_most(spec))
         case "sum" | "avg":
-            return accumulators.Total(spec.node.fn == "avg")
+            return accumulators.Total(spec.node.fn == "avg", _thresholds(spec))
         case "min" | "max":
             return accumulators.Extreme(spec.node.fn == "max")
         case "distinct" | "days" | "session_count":
-            return accumulators.Different(spec.need, bound)
+            return accumulators.Different(_most(spec), bound)
         case "first" | "last":
             return accumulators.Edge(spec.node.fn == "last")
         case "since" | "since_first":
-            return accumulators.Moment(spec.node.fn == "since", spec.need)
+            return accumulators.Moment(spec.node.fn == "since", _most(spec))
         case "decay":
             return accumulators.Decay(spec.node.half_life_ms)
         case _:

@@ -10,45 +10,48 @@ from app.rules.ast import Node
 
 COUNTING = ("count", "distinct", "days", "session_count")
 AGES = ("since", "since_first")
+TOTALS = ("sum",)
+
+Need = int | tuple[float, ...] | None
+"""What an aggregate is compared with: a count's largest, an age's smallest (ms), a total's every value; None where its whole value is used."""
 
 
-def thresholds(tree: Node) -> dict[ast.Aggregate, int | None]:
-    """What `tree` compares each counting or age aggregate with, None where the whole value is used.
-
-    For a count it is the largest value that must be told apart from larger ones; for an age the smallest (ms), below which nothing changes.
-    """
-    found: dict[ast.Aggregate, int | None] = {}
+def thresholds(tree: Node) -> dict[ast.Aggregate, Need]:
+    """What `tree` compares each aggregate with, for those of COUNTING, AGES and TOTALS."""
+    found: dict[ast.Aggregate, Need] = {}
     _visit(tree, found)
     return found
 
 
-def _visit(node: Node, found: dict[ast.Aggregate, int | None]) -> None:
+def _visit(node: Node, found: dict[ast.Aggregate, Need]) -> None:
     compared = _compared(node)
     if compared is not None:
         aggregate, need = compared
         _record(found, aggregate, need)
         return
     if isinstance(node, ast.Aggregate):
-        if node.fn in COUNTING or node.fn in AGES:
+        if node.fn in (*COUNTING, *AGES, *TOTALS):
             _record(found, node, None)
         return
     for child in ast.children(node):
         _visit(child, found)
 
 
-def _record(found: dict[ast.Aggregate, int | None], aggregate: ast.Aggregate, need: int | None) -> None:
+def _record(found: dict[ast.Aggregate, Need], aggregate: ast.Aggregate, need: Need) -> None:
     found[aggregate] = merged(aggregate.fn, need, found[aggregate]) if aggregate in found else need
 
 
-def merged(fn: str, a: int | None, b: int | None) -> int | None:
+def merged(fn: str, a: Need, b: Need) -> Need:
     """What serves two uses of one aggregate."""
-    if a is None or b is None:
-        return None
-    return min(a, b) if fn in AGES else max(a, b)
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return tuple(sorted({*a, *b}))
+    if isinstance(a, int) and isinstance(b, int):
+        return min(a, b) if fn in AGES else max(a, b)
+    return None
 
 
-def _compared(node: Node) -> tuple[ast.Aggregate, int] | None:
-    """(aggregate, need) when `node` compares a counting aggregate with constants only."""
+def _compared(node: Node) -> tuple[ast.Aggregate, Need] | None:
+    """(aggregate, need) when `node` compares an aggregate with constants only."""
     match node:
         case ast.Compare(op, ast.Aggregate() as aggregate, ast.Literal(value, "number")) if aggregate.fn in COUNTING:
             return aggregate, need_of(op, value)
@@ -58,6 +61,12 @@ def _compared(node: Node) -> tuple[ast.Aggregate, int] | None:
             return aggregate, need_of("<=", high)
         case ast.In(ast.Aggregate() as aggregate, items, _) if aggregate.fn in COUNTING:
             return aggregate, max((need_of("==", i.value) for i in items.items if isinstance(i, ast.Literal)), default=1)
+        case ast.Compare(op, ast.Aggregate() as aggregate, ast.Literal(value, "number")) | ast.Compare(
+            op, ast.Literal(value, "number"), ast.Aggregate() as aggregate
+        ) if aggregate.fn in TOTALS and op not in ("==", "!="):
+            return aggregate, (value,)
+        case ast.Between(ast.Aggregate() as aggregate, ast.Literal(low, "number"), ast.Literal(high, "number")) if aggregate.fn in TOTALS:
+            return aggregate, tuple(sorted((low, high)))
         case ast.Compare(_, ast.Aggregate() as aggregate, ast.Duration(ms)) | ast.Compare(
             _, ast.Duration(ms), ast.Aggregate() as aggregate
         ) if aggregate.fn in AGES:

@@ -18,7 +18,7 @@ from app.domain.options import EngineOptions
 from app.rules import ast
 from app.rules.ast import Node
 from app.rules.model import Definitions, Group, Segment
-from app.rules.needs import COUNTING, merged, thresholds
+from app.rules.needs import COUNTING, Need, merged, thresholds
 from app.rules.text import text
 from app.rules.types import uses_each
 from app.rules.walk import conditions, nodes
@@ -33,7 +33,7 @@ class SignalSpec:
     text: str
     node: ast.Aggregate
     owner: str
-    need: int | None
+    need: Need
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +121,9 @@ def _signals(definitions: Definitions, options: EngineOptions) -> list[SignalSpe
     return list(found.values())
 
 
-def _add_signal(found: dict[int, SignalSpec], node: ast.Aggregate, segment: str, need: int | None, max_points: int) -> None:
+def _add_signal(found: dict[int, SignalSpec], node: ast.Aggregate, segment: str, need: Need, max_points: int) -> None:
     key = signal_key(node, segment)
-    if need is not None and node.fn in COUNTING and need > max_points:
+    if isinstance(need, int) and node.fn in COUNTING and need > max_points:
         need = None
     before = found.get(key)
     if before is not None:
