@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -170,7 +171,13 @@ async def _topics(settings: Settings, bootstrap: str) -> int:
     wanted += [Topic(settings.topic("changes")), Topic(settings.topic("changelog"), compacted=True)]
     wanted.append(Topic(settings.topic("dead_letters"), together=False))
     shape = Shape(settings.partitions, settings.replication)
-    return await ensure_topics(bootstrap, wanted, shape, settings.security())
+    client = logging.getLogger("aiokafka")
+    level = client.level
+    client.setLevel(logging.CRITICAL)  # that nobody answers is said once, by the error this raises
+    try:
+        return await ensure_topics(bootstrap, wanted, shape, settings.security())
+    finally:
+        client.setLevel(level)
 
 
 def _task_deps(settings: Settings, options: EngineOptions, engine: Engine, source: KafkaInput, link: Link, partitions: int) -> TaskDeps:
