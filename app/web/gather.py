@@ -40,7 +40,7 @@ class Gather:
 
     async def sizes(self, local: bool = False) -> Sizes:
         """Sizes over all workers, at most `CLUSTER_SIZES_AGE_SECONDS` old; with `local` only this worker's."""
-        if local or not self._deps.cluster.peers():
+        if local:
             return _sum([self._deps.state.sizes()], [])
         now = asyncio.get_running_loop().time()
         if self._sizes is None or (self._sizes.done() and now - self._sizes_at > limits.CLUSTER_SIZES_AGE_SECONDS):

@@ -10,18 +10,17 @@ from app.wording.phrases import (
     duration_words,
     fill,
     phrase,
-    selector_words,
     show,
     show_value,
     tree,
     value_phrase,
     window_words,
     with_article,
+    without_article,
 )
 
 _OPERATORS = {">=": "≥", "<=": "≤", ">": ">", "<": "<", "==": "=", "!=": "≠"}
-# `from.` marks the facts behind leaving the one segment when the other is entered (a move).
-_RULES = {"when": "", "from.when": "", "exit_when": "to leave: ", "from.exit_when": "to leave: "}
+_LEAVING = "exit_when"  # its facts are said as such; those of the other rules speak for themselves
 
 
 def change_words(change: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,7 +95,8 @@ _CAUSES = {
 def fact_words(fact: Mapping[str, Any], each: Any = None) -> str:
     """One fact as a sentence: "3 × carts + clicks in the last 7 days reached 21 (needs ≥ 20)". `each` is the `for_each` value."""
     expression, value, needs = str(fact.get("expr", "")), fact.get("value"), str(fact.get("needs", ""))
-    prefix = _RULES.get(str(fact.get("rule", "when")), f"{fact.get('rule')}: ")
+    # `from.` marks the facts behind leaving the one segment of a group when another is entered.
+    prefix = "to leave: " if str(fact.get("rule", "when")).removeprefix("from.") == _LEAVING else ""
     said = _truth(expression, value, needs) if isinstance(value, bool) else None
     return prefix + fill(said or _measure(fact, expression, value, needs), each)
 
@@ -121,7 +121,7 @@ def _happened(node: ast.Aggregate, value: bool) -> str:
     window = window_words(node.window)
     if isinstance(node.selector, ast.Absence):
         return _passed(node.selector, value) + (f", {window}" if window else "")
-    said = with_article(node.selector) if value else f"no {selector_words(node.selector)}"
+    said = with_article(node.selector) if value else f"no {without_article(node.selector)}"
     return f"{said} {window}".rstrip()
 
 
@@ -129,7 +129,7 @@ def _passed(absence: ast.Absence, value: bool) -> str:
     passed, missing = duration_words(absence.within_ms), with_article(absence.missing)
     if value:
         return f"{passed} passed without {missing} after {with_article(absence.first)}"
-    return f"no {selector_words(absence.first)} was left without {missing} for {passed}"
+    return f"no {without_article(absence.first)} was left without {missing} for {passed}"
 
 
 def _measure(fact: Mapping[str, Any], expression: str, value: Any, needs: str) -> str:
@@ -162,7 +162,7 @@ def _holds(needs: str, value: float) -> bool:
 
 def _shown(expression: str, value: Any) -> str:
     node = tree(expression)
-    is_time = isinstance(node, ast.Aggregate) and node.fn in ("since", "since_first")
+    is_time = (isinstance(node, ast.Aggregate) and node.fn in ("since", "since_first")) or expression.startswith("time since ")
     return duration_words(value) if is_time and isinstance(value, int | float) and not isinstance(value, bool) else show(value)
 
 

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from app.broker.embedded import EmbeddedBroker
 from app.domain.errors import Unreachable
 from app.streaming.changes_tail import ChangesTail
 from app.web.feed import ChangeFeed
-from tests.support.kafka import produce
+from tests.support.kafka import fresh, make_topics, produce
 from tests.web.fakes import change
 
 TOPIC = "segment-changes"
@@ -94,3 +95,25 @@ async def test_a_topic_made_anew_is_followed_from_its_beginning(monkeypatch: pyt
         tail._bootstrap = second.bootstrap
         async with following(tail):
             await until(lambda: feed.heads.get(0) == 2 and feed.end - feed.first == 2)
+
+
+@pytest.mark.kafka
+async def test_only_what_was_committed_is_shown(kafka: str) -> None:
+    topic = fresh("segment-changes")
+    await make_topics(kafka, [topic], partitions=2)
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=fresh("tail"))
+    await producer.start()
+    feed = ChangeFeed()
+    tail = ChangesTail(feed, kafka, topic)
+    try:
+        async with following(tail):
+            for user, keep in (("kept1", True), ("void", False), ("kept2", True)):
+                await producer.begin_transaction()
+                await producer.send_and_wait(topic, change(user), partition=0)
+                await (producer.commit_transaction() if keep else producer.abort_transaction())
+            await until(lambda: feed.end == 2)
+            assert [entry.user for entry in feed.recent(9)] == ["kept2", "kept1"]
+        again = [raw async for _, _, raw in tail.read({0: 0, 1: 0}, {0: feed.heads[0], 1: 0})]
+        assert [b"kept1" in again[0], b"kept2" in again[1], len(again)] == [True, True, 2]
+    finally:
+        await producer.stop()
