@@ -97,6 +97,11 @@ def with_article(node: Node) -> str:
     return f"{'an' if words[0] in 'aeio' else 'a'} {words}"
 
 
+def without_article(node: Node) -> str:
+    """What stands after "no": "purchase", "cart add followed by a click within 10 minutes"."""
+    return selector_words(node).removeprefix("a ").removeprefix("an ")
+
+
 def _windows(node: Node) -> set[ast.Window]:
     if isinstance(node, ast.Aggregate):
         return {node.window}

@@ -185,20 +185,8 @@ def test_no_more_entries_than_a_definition_needs(when: str, entries: int) -> Non
 
 
 WINDOWS = ("", ", last 30d", ", today", ", this month", ", session")
-FUNCTIONS = [
-    "any(S)",
-    "count(S)",
-    "days(S)",
-    "session_count(S)",
-    "sum(S.n)",
-    "avg(S.n)",
-    "min(S.n)",
-    "max(S.n)",
-    "distinct(S.c)",
-    "top(S.c)",
-    "first(S.c)",
-    "last(S.c)",
-]
+PLAIN = ("any(S)", "count(S)", "days(S)", "session_count(S)")
+FUNCTIONS = (*PLAIN, *(f"{fn}(S.n)" for fn in ("sum", "avg", "min", "max")), *(f"{fn}(S.c)" for fn in ("distinct", "top", "first", "last")))
 CHAINS = ("click -> cart within 1h", "click -> cart on c within 1h")
 SELECTORS = ("click", *CHAINS, "click without purchase within 1h", "click without cart on c within 1h")
 
