@@ -29,7 +29,7 @@ CASES: list[tuple[str, Any, str, dict[str, Any], str]] = [
         False,
         "true",
         {},
-        "no cart followed by a click within 10 minutes in the last 1 hour (needs one)",
+        "no cart followed by a click within 10 minutes in the last hour (needs one)",
     ),
     ("sum(purchase.amount, last 90d)", 512.5, ">= 500", {}, "total amount of purchases in the last 90 days reached 512.5 (needs ≥ 500)"),
     ("since(purchase)", 90_000_000, "< 30d", {}, "time since the latest purchase is 1 day 1 hour (needs < 30 days)"),
