@@ -12,13 +12,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from aiokafka.errors import KafkaError
 from faust.contrib.asgi import serve_asgi
 from prometheus_client import CollectorRegistry
 
 from agents import ingest, rebalance
 from app.broker.topics import Shape, Topic, ensure_topics
 from app.domain.decode import decode_event
-from app.domain.errors import HypersegError, InputError, UsageError
+from app.domain.errors import HypersegError, InputError, Unreachable, UsageError
 from app.domain.options import EngineOptions
 from app.engine.engine import Engine
 from app.observability.logs import get_logger
@@ -26,7 +27,7 @@ from app.observability.metrics import StreamMetrics
 from app.rules.definitions import load_folder
 from app.rules.plan import compile_plan
 from app.settings import Settings
-from app.streaming import collector
+from app.streaming import collector, quiet
 from app.streaming.changes_tail import ChangesTail
 from app.streaming.cluster import Members
 from app.streaming.faust_app import FaustOptions, create_app
@@ -65,9 +66,10 @@ def run_worker(settings: Settings) -> int:
 async def serve(settings: Settings, bootstrap: str, stop: asyncio.Event | None = None) -> int:
     """One worker on the broker at `bootstrap`, until a signal or `stop`."""
     stop = stop or _on_signals()
+    quiet.install()
     worker = await build_worker(settings, bootstrap)
-    await worker.start()
     try:
+        await worker.start()
         await worker.run_until(stop)
     finally:
         await worker.stop()
@@ -89,7 +91,10 @@ class Worker:
 
     async def start(self) -> None:
         """Joins the group and serves HTTP; partitions begin as they are assigned."""
-        await self.app.start()
+        try:
+            await self.app.start()
+        except KafkaError as error:
+            raise Unreachable(f"broker: went away while the worker started: {error}; start it again") from error
         self._tailing = asyncio.create_task(self._tail.run(), name="changes-tail")
         collector.calm()
         log.info("worker started", url=self.url)

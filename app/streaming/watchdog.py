@@ -11,8 +11,11 @@ from collections.abc import Callable
 
 from aiokafka.errors import KafkaError
 
+from app.observability.logs import get_logger
 from app.streaming.tasks import PartitionTasks
 from app.streaming.transport import KafkaInput
+
+log = get_logger(__name__)
 
 CHECK_S = 2.0
 UNREADY_AFTER_S = 10.0
@@ -28,6 +31,7 @@ class Watchdog:
         self._clock = clock
         self._began = clock()
         self._member_at = clock()
+        self._away = False
         self.trouble: list[str] = []
         self.fatal = ""
 
@@ -38,9 +42,17 @@ class Watchdog:
         if not self.fatal and await self._is_member():
             self._member_at = now
         away_s = now - self._member_at
-        self.trouble = [f"no word from the broker for {away_s:.0f} s"] if away_s > UNREADY_AFTER_S else []
+        self._tell(away_s > UNREADY_AFTER_S)
+        self.trouble = [f"no word from the broker for {away_s:.0f} s"] if self._away else []
         if not self.trouble:
             self._check_progress(now)
+
+    def _tell(self, away: bool) -> None:
+        if away and not self._away:
+            log.error("the broker does not answer; the worker waits for it and goes on by itself")
+        elif self._away and not away:
+            log.info("the broker answers again")
+        self._away = away
 
     def _dead(self) -> str:
         try:
