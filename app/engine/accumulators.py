@@ -7,6 +7,8 @@ Entries come in the order of application. Cells are lists and dicts of plain val
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import Any
 
 from app.domain import limits
@@ -206,19 +208,22 @@ class Decay:
 
     def add(self, cell: Cell, ts: int, value: Any) -> bool:
         q, r = divmod(ts, self.half_life_ms)
-        weight = value * 2.0 ** (r / self.half_life_ms)
+        weight = 2.0 ** (r / self.half_life_ms)
+        top, bottom = weight.as_integer_ratio()
+        num, k = added(0, 0, value)
+        num, k = num * top, k + bottom.bit_length() - 1
         if cell and cell[-3] == q:
-            num, cell[-1] = added(_unpack(cell[-2]), cell[-1], weight)
-            cell[-2] = _pack(num)
+            n, kn = _unpack(cell[-2]), cell[-1]
+            num, k = (num + (n << (k - kn)), k) if kn <= k else ((num << (kn - k)) + n, kn)
+            cell[-2:] = [_pack(num), k]
         else:
             while cell and cell[0] < q - self.KEEP:
                 del cell[:3]
-            num, k = added(0, 0, weight)
             cell += [q, _pack(num), k]
         return True
 
-    def raw(self, cell: Cell, now: int) -> float:
-        """The value at `now`, to the precision of a double."""
+    def raw(self, cell: Cell, now: int) -> float | None:
+        """The value at `now`, to the precision of a double; None beyond its range."""
         q_now, r = divmod(now, self.half_life_ms)
         num, k = 0, 0
         for i in range(0, len(cell), 3):
@@ -227,18 +232,24 @@ class Decay:
                 continue
             n, kn = _unpack(cell[i + 1]), cell[i + 2] + age
             num, k = (num + (n << (k - kn)), k) if kn <= k else ((num << (kn - k)) + n, kn)
-        value: float = quotient(num, k) or 0.0
+        value = quotient(num, k)
         fading: float = 2.0 ** (-r / self.half_life_ms)
-        return value * fading
+        return None if value is None else value * fading
 
     def read(self, cell: Cell, now: int) -> Any:
-        return rounded(self.raw(cell, now))
+        value = self.raw(cell, now)
+        return None if value is None else rounded(value)
 
 
 def rounded(value: float) -> float:
     """To 12 significant digits: what is meant to be equal is equal, whatever a power of two lost in its last bits. Below FAINT it is
     nothing."""
     return float(f"{value:.11e}") if abs(value) >= FAINT else 0.0
+
+
+def _finite(value: float) -> float:
+    """Beyond a double's range: its end."""
+    return max(-sys.float_info.max, min(sys.float_info.max, value))
 
 
 FAINT = 2.0**-1000

@@ -208,6 +208,8 @@ class Compiler:
             _, until = signal.read(state, now, each)
             cell = signal.cell(state, each)
             value = raw(cell[1] if signal.composite else cell, now) if cell is not None else 0.0
+            if value is None:
+                return None, until
             return Linear(0, 0, ((node.half_life_ms, value),) if value else ()), until
 
         return faded
