@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
+
+_PARENT = os.getppid()
+_GRACE_S = 3.0
 
 
 def main(config: str) -> int:
@@ -27,7 +32,7 @@ def main(config: str) -> int:
     configure_logs(settings.log_level)
     if not sys.stdin.readline():
         return 0
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(Path(config).parent,), daemon=True).start()
     try:
         return run_worker(settings)
     except HypersegError as error:
@@ -35,9 +40,15 @@ def main(config: str) -> int:
         return error.exit_code
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(folder: Path) -> None:
+    """A parent that stops in order asks first, and closes the input after; one that died took the broker along: then nothing can end well."""
     sys.stdin.read()
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE_S)
+    if os.getppid() == _PARENT:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)
 
 
 if __name__ == "__main__":
