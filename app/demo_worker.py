@@ -41,7 +41,7 @@ def main(config: str) -> int:
 
 
 def _end_with_parent(folder: Path) -> None:
-    """A parent that stops in order asks first, and closes the input after; one that died took the broker along: then nothing can end well."""
+    """A parent that stops in order asks first, and closes the input after; one that died took the broker along: nothing can end well."""
     sys.stdin.read()
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_GRACE_S)
