@@ -7,8 +7,6 @@ Entries come in the order of application. Cells are lists and dicts of plain val
 
 from __future__ import annotations
 
-import math
-import sys
 from typing import Any
 
 from app.domain import limits
@@ -232,9 +230,9 @@ class Decay:
                 continue
             n, kn = _unpack(cell[i + 1]), cell[i + 2] + age
             num, k = (num + (n << (k - kn)), k) if kn <= k else ((num << (kn - k)) + n, kn)
-        value = quotient(num, k)
-        fading: float = 2.0 ** (-r / self.half_life_ms)
-        return None if value is None else value * fading
+        top, bottom = (2.0 ** (-r / self.half_life_ms)).as_integer_ratio()
+        value = quotient(num * top, k + bottom.bit_length() - 1)
+        return None if value is None else float(value)
 
     def read(self, cell: Cell, now: int) -> Any:
         value = self.raw(cell, now)
@@ -245,11 +243,6 @@ def rounded(value: float) -> float:
     """To 12 significant digits: what is meant to be equal is equal, whatever a power of two lost in its last bits. Below FAINT it is
     nothing."""
     return float(f"{value:.11e}") if abs(value) >= FAINT else 0.0
-
-
-def _finite(value: float) -> float:
-    """Beyond a double's range: its end."""
-    return max(-sys.float_info.max, min(sys.float_info.max, value))
 
 
 FAINT = 2.0**-1000
