@@ -63,8 +63,11 @@ def scalar_key(value: Any) -> str | None:
     if kind is int:
         return f"n{value}"
     if kind is float:
-        return f"n{int(value)}" if value.is_integer() else f"n{value!r}"
+        return f"n{int(value)}" if value.is_integer() and abs(value) < _WHOLE else f"n{value!r}"
     return None
+
+
+_WHOLE = 2.0**63  # no integer of an event is beyond
 
 
 def key_value(key: str) -> str | int | float | bool:

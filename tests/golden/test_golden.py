@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import zlib
 from collections import defaultdict
@@ -134,7 +135,7 @@ def shown(key: str) -> str:
 
 
 def told_value(value: Any) -> str | None:
-    return None if value is None else msgspec.json.encode(value).decode()
+    return None if value is None else json.dumps(value)
 
 
 def in_order(events: list[Event]) -> bool:

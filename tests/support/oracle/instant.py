@@ -126,8 +126,12 @@ def _numbers(chosen: list[Moment], path: tuple[str, ...]) -> list[Any]:
 
 
 def total(chosen: list[Moment], path: tuple[str, ...]) -> Any:
+    """Exact where all are whole and it fits 64 bits, else rounded once to a double."""
+    numbers = _numbers(chosen, path)
+    if all(float(number).is_integer() for number in numbers) and abs(whole := sum(map(int, numbers))) < 2**63:
+        return whole
     try:
-        return scalars.finite(math.fsum(_numbers(chosen, path)))
+        return scalars.finite(math.fsum(numbers))
     except OverflowError:
         return None
 
@@ -158,7 +162,7 @@ OF_FIELD: dict[str, Callable[[list[Moment], tuple[str, ...]], Any]] = {
 }
 
 
-def decay(chosen: list[Moment], node: ast.Aggregate, t: int) -> float:
+def decay(chosen: list[Moment], node: ast.Aggregate, t: int) -> Any:
     """The sum of 2^(-age/half-life), times the field, with fifty digits, then rounded to twelve."""
     with localcontext(Context(prec=50)):
         found = Decimal(0)
@@ -167,7 +171,7 @@ def decay(chosen: list[Moment], node: ast.Aggregate, t: int) -> float:
             age = t - moment.ts
             if scalars.kind(weight) == "number" and age <= DECAY_HALF_LIVES_MAX * node.half_life_ms:
                 found += Decimal(weight) * _power(age, node.half_life_ms)
-    return float(Context(prec=DECAY_DIGITS).plus(found))
+    return scalars.finite(float(Context(prec=DECAY_DIGITS).plus(found)))
 
 
 @lru_cache(maxsize=100_000)

@@ -227,7 +227,11 @@ class Step:
 
 def spelled(value: Any) -> str:
     """A for_each value as JSON, whole numbers without a fraction; empty for none."""
-    return "" if value is None else json.dumps(int(value) if isinstance(value, float) and value.is_integer() else value, ensure_ascii=False)
+    return (
+        ""
+        if value is None
+        else json.dumps(int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**63 else value, ensure_ascii=False)
+    )
 
 
 def _merge(into: dict[str, Any], update: Any) -> None:
