@@ -11,6 +11,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiokafka.errors import KafkaError
 from faust.contrib.asgi import serve_asgi
@@ -156,7 +157,7 @@ async def build_worker(settings: Settings, bootstrap: str) -> Worker:
     state = LocalUsers(tasks, engine, partitions, now_ms, wall, metrics, identity, lambda: watchdog.trouble)
     cluster = Members(app.assignor, topics[0], partitions, url)
     web = WebDeps(state, cluster, feed, now_ms, version("hyperseg"), bind=settings.web_host, registry=registry)
-    serve_asgi(app, build_app(web), host=settings.web_host, port=port, **UVICORN_OPTIONS)
+    serve_asgi(app, build_app(web, hosts=(urlsplit(url).hostname or "",)), host=settings.web_host, port=port, **UVICORN_OPTIONS)
     return Worker(app, tasks, watchdog, tail, feed, url)
 
 
