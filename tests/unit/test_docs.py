@@ -192,3 +192,25 @@ def test_every_limit_is_as_shown() -> None:
     shown = re.findall(r"`([A-Z_]+_MAX|MAX_POINTS)` ([\d,]+)", PAGE.read_text(encoding="utf-8"))
     assert len(shown) >= 10
     assert {name: getattr(limits, name) for name, _ in shown} == {name: int(number.replace(",", "")) for name, number in shown}
+
+
+# --- the other pages -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
+def test_every_path_that_is_named_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"\b(?:app|agents|tables|tests|segments/packs)(?:/[\w.]*\w)+", text) + re.findall(r"\]\((\w[\w/.]*\.md)\)", text)
+    assert [name for name in named if not (ROOT / name).exists() and not (page.parent / name).exists()] == []
+
+
+def test_every_package_has_its_line() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    files = [path for top in ("app", "agents", "tables") for path in (ROOT / top).glob("**/__init__.py")]
+    packages = {path.parent.relative_to(ROOT).as_posix() for path in files} - {"app"}
+    assert [name for name in sorted(packages) if f"`{name}`" not in text] == []
+
+
+def test_every_pack_has_its_line() -> None:
+    text = (ROOT / "docs" / "packs.md").read_text(encoding="utf-8")
+    assert [path.name for path in (ROOT / "segments" / "packs").iterdir() if f"| `{path.name}` |" not in text] == []
