@@ -124,6 +124,8 @@ class Compiler:
             constant = right.value if isinstance(right, ast.Literal) else right.ms
             if isinstance(left, ast.Aggregate) and left.fn in TOTALS:
                 return self._signal(left, owner).bind_compare(lambda v: test(v, constant))
+            if op in (">=", ">", "<", "<=") and _only_falls(left):
+                return _falling(self.reading(left, owner), lambda v: test(v, constant), op in (">=", ">"))
             return _test1(self.reading(left, owner), lambda v: test(v, constant))
         return _test2(self.reading(left, owner), self.reading(right, owner), test)
 
@@ -427,6 +429,32 @@ def _stretched(part: Condition) -> Condition:
         return truth, until
 
     return answer
+
+
+def _falling(read: Reading, test: Callable[[Any], bool], above: bool) -> Condition:
+    """A comparison of what only falls while no event comes: once it is below, only an event can change that."""
+
+    def answer(state: UserState, now: int, each: str | None) -> Answer:
+        value, until = read(state, now, each)
+        truth = test(value)
+        return truth, until if truth is above else NEVER
+
+    return answer
+
+
+def _only_falls(node: Node) -> bool:
+    """Whether the value can only fall while no event comes: counts of events and chains, their sums, and non-negative multiples."""
+    match node:
+        case ast.Aggregate(fn, selector, _, _, _):
+            return fn in COUNTING and not any(isinstance(part, ast.Absence) for part in nodes(selector))
+        case ast.Arith("+", left, right):
+            return _only_falls(left) and _only_falls(right)
+        case ast.Arith("*", ast.Literal(value, "number"), other) | ast.Arith("*", other, ast.Literal(value, "number")):
+            return bool(value >= 0) and _only_falls(other)
+        case ast.Literal(_, "number"):
+            return True
+        case _:
+            return False
 
 
 def _reads_calendar_only(node: Node) -> bool:
