@@ -9,6 +9,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from hashlib import blake2b
 from heapq import heappop, heappush
@@ -19,13 +20,14 @@ import pytest
 
 from app.domain.changes import Change, encode_change
 from app.domain.events import Event
-from app.domain.limits import NEVER
+from app.domain.limits import DAY_MS, NEVER
 from app.domain.options import EngineOptions
 from app.engine.engine import Engine
 from app.engine.state import UserState
 from app.replaying import Log, read_log, replay
 from app.rules.definitions import load_texts
 from app.rules.plan import Plan, compile_plan
+from app.testing.driver import Driver
 from tests.support.absent import shared_data
 
 PACKS = Path(__file__).resolve().parents[2] / "segments" / "packs"
@@ -127,3 +129,22 @@ def test_partitions_change_nothing(name: str, partitions: int, lines: int, cuts:
     assert len(changes) == count
     assert digest(changes) == expected
     assert count >= CHANGES_MIN[name], "a log that hardly changes anything shows little"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "lines"), [(OTTO, WHOLE_LINES[OTTO] if WHOLE else 250), (ROCKET, WHOLE_LINES[ROCKET])])
+def test_a_log_in_its_own_disorder_ends_alike(name: str, lines: int, cuts: Path) -> None:
+    """These logs are not sorted by time. Fed as they lie, many events are late; in the end everybody is where the right order puts them."""
+    log = log_of(name, lines, cuts)
+    driver = Driver(plan(), replace(OPTIONS, allowed_lateness_ms=400 * DAY_MS, reorder_events_max=10_000))
+    with gzip.open(shared_data(name)) as whole:
+        driver.feed(*islice(whole, lines))
+    driver.advance(to=log.last)
+    members: dict[str, list[str]] = {}
+    for user, state in driver.states.items():
+        for key in state.members:
+            members.setdefault(key, []).append(user)
+    assert driver.refused == []
+    assert any(change.late for change in driver.changes)
+    expected = replay(plan(), OPTIONS, log).members
+    assert {key: sorted(users) for key, users in members.items()} == {key: sorted(users) for key, users in expected.items()}
