@@ -1,0 +1,100 @@
+"""The mistakes that are planted: what somebody could get wrong, as text to replace in a file of the engine or the plan."""
+
+# ruff: noqa: E501 — one mutation a line reads as a table
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """`old` stands exactly once in `file`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+SLIDING, ACCUMULATORS, SIGNALS = "app/engine/sliding.py", "app/engine/accumulators.py", "app/engine/signals.py"
+SOURCES, CONDITIONS, CALENDAR = "app/engine/sources.py", "app/engine/conditions.py", "app/engine/calendar.py"
+JUDGE, ENGINE, PAST, FILTERS = "app/engine/judge.py", "app/engine/engine.py", "app/engine/past.py", "app/engine/filters.py"
+VALUES, STATE, FACTS, CONTINUOUS = "app/engine/values.py", "app/engine/state.py", "app/engine/facts.py", "app/engine/continuous.py"
+NEEDS, PLAN, ROUTING = "app/rules/needs.py", "app/rules/plan.py", "app/engine/routing.py"
+
+MUTATIONS = (
+    # --- windows
+    Mutation("any: the window's end is inside", SLIDING, "return (True, end) if now < end else", "return (True, end) if now <= end else"),
+    Mutation("any: an event at the window's end is not asked", SLIDING, "return bool(before + self._w <= ts)", "return bool(before + self._w < ts)"),
+    Mutation("count: too many leave the window", SLIDING, "gone = bisect_right(cell[0], now - self._w)\n        del cell[0][:gone]\n        if cell[1] is not None:\n            del cell[1][:gone]\n            if all", "gone = bisect_right(cell[0], now - self._w + 1)\n        del cell[0][:gone]\n        if cell[1] is not None:\n            del cell[1][:gone]\n            if all"),
+    Mutation("count: the timer is that of the latest entry", SLIDING, "return True, cell[0][len(cell[0]) - k] + self._w", "return True, cell[0][-1] + self._w"),
+    Mutation("distinct: the timer is that of the latest value", SLIDING, "times[n - k] + self._w", "times[-1] + self._w"),
+    Mutation("sum: what leaves is not taken out", SLIDING, "num, k = added(num, k, value, -1)", "num, k = added(num, k, value, 0)"),
+    Mutation("top: ties go to the first seen", SLIDING, "key=lambda key: (times[key], place[key])", "key=lambda key: (times[key], -place[key])"),
+    Mutation("last: an equal value does not renew the window", SLIDING, "changed = not cell or cell[1] != value or cell[0] + self._w <= ts\n        cell[:] = [ts, value]", "changed = not cell or cell[1] != value or cell[0] + self._w <= ts\n        cell[:] = [cell[0] if not changed else ts, value]"),
+    Mutation("range: its end is inside", SIGNALS, "self._start <= ts < self._end", "self._start <= ts <= self._end"),
+    # --- functions of all entries
+    Mutation("first is the last", ACCUMULATORS, "if cell and not self._latest:\n            return False\n        changed", "if cell and self._latest:\n            return False\n        changed"),
+    Mutation("min is the max", ACCUMULATORS, "value <= cell[0] if self._largest", "value >= cell[0] if self._largest"),
+    Mutation("decay: rounded to five digits", ACCUMULATORS, ":.11e}", ":.4e}"),
+    Mutation("decay: the rest of the half-life is forgotten", ACCUMULATORS, "2.0 ** (-r / self.half_life_ms)", "2.0 ** (-0 / self.half_life_ms)"),
+    # --- sessions and calendar
+    Mutation("session: a gap of session_gap goes on", ENGINE, ">= self.options.session_gap_ms:", "> self.options.session_gap_ms:"),
+    Mutation("session: the old session is not forgotten", SIGNALS, "if cell[0] != state.session_start:", "if cell[0] == -1:"),
+    Mutation("session: no timer at its end", SIGNALS, "return self.keep.read(cell[1], now), end\n\n    def approximate", "return self.keep.read(cell[1], now), NEVER\n\n    def approximate"),
+    Mutation("today: yesterday counts", SIGNALS, "(self.keep.read(cell[1], now), end) if cell[0] == start", "(self.keep.read(cell[1], now), end) if cell[0] <= start"),
+    Mutation("calendar: every day has 24 hours", CALENDAR, "return self.midnight(first), self.midnight(after)", "return self.midnight(first), self.midnight(first) + (after - first).days * 86_400_000"),
+    Mutation("calendar: the week begins on Sunday", CALENDAR, "timedelta(days=day.weekday())", "timedelta(days=day.isoweekday() % 7)"),
+    Mutation("calendar: hours are full hours of UTC", CALENDAR, "quarter = limits.HOUR_MS // 4\n        hour", "quarter = limits.HOUR_MS\n        hour"),
+    # --- chains and absences
+    Mutation("chain: exactly its duration is too long", SOURCES, "ts - start <= self._within", "ts - start < self._within"),
+    Mutation("chain: one event takes two steps", SOURCES, "others = {m: n - (m == own) for m, n in tied.items() if n - (m == own) > 0}", "others = dict(tied)"),
+    Mutation("chain: tied events only in the order of arrival", SOURCES, "for own in list(waiting):", "for own in [mask] if mask in waiting else []:"),
+    Mutation("chain: the first possible start is kept, not the latest", SOURCES, "if start > best[covered - 1] and self._matched", "if best[covered - 1] < 0 and self._matched"),
+    Mutation("chain on: keys are mixed up", SOURCES, "chain = chains.pop(key, None) or self._chain()\n        chains[key] = chain", "key = ''\n        chain = chains.pop(key, None) or self._chain()\n        chains[key] = chain"),
+    Mutation("absence: completes a millisecond late", SOURCES, "own = cell[2][0][0] + self._within if", "own = cell[2][0][0] + self._within + 1 if"),
+    Mutation("absence: B exactly at the end prevents it", SIGNALS, "if self._source.due(cell[0]) <= now:", "if self._source.due(cell[0]) < now:"),
+    Mutation("absence: A is its own B", SOURCES, "return number != a[0] and (", "return ("),
+    Mutation("absence: B at A's instant but before it prevents nothing", SOURCES, "if not (latest[0] == ts and any(", "if not (latest[0] > ts and any("),
+    Mutation("absence on: every B prevents", SOURCES, "(self._on is None or key == self._key(a))", "True"),
+    # --- conditions
+    Mutation("since: >= is >", CONDITIONS, "return (age >= ms) is (op == \">=\")", "return (age > ms) is (op == \">=\")"),
+    Mutation("since: > wakes a millisecond late", CONDITIONS, "min(until, at + ms + 1)", "min(until, at + ms + 2)"),
+    Mutation("count == k: k + 1 counts too", CONDITIONS, "above, reach = _at_least(signal, floor + 1)", "above, reach = _at_least(signal, floor + 2)"),
+    Mutation("and: the earliest end of its parts is lost", CONDITIONS, "            if truth:\n                if end < until:", "            if truth:\n                if until >= NEVER:"),
+    Mutation("between leaves out its upper end", CONDITIONS, "ast.Compare(\"<=\", operand, high)", "ast.Compare(\"<\", operand, high)"),
+    Mutation("held: a millisecond too long", CONDITIONS, "if now - since >= ms else", "if now - since > ms else"),
+    Mutation("filter: between leaves out its lower end", FILTERS, "ast.Compare(\">=\", operand, low)", "ast.Compare(\">\", operand, low)"),
+    Mutation("filter: not in holds for null", FILTERS, "return type(value) is str and (value in texts) is not negated", "return (value in texts) is not negated"),
+    Mutation("values: true is the number 1", VALUES, "return \"b1\" if value else \"b0\"", "return f\"n{int(value)}\""),
+    Mutation("need: one entry less is kept than a comparison tells apart", NEEDS, "else math.floor(value) + 1)", "else math.floor(value))"),
+    Mutation("age: calculated ages are folded into a line", CONTINUOUS, "        if self.tree is not None:\n            return self.tree.at(delta)\n", ""),
+    # --- the machine
+    Mutation("min_dwell: a millisecond too long", JUDGE, "free = since + unit.dwell_ms", "free = since + unit.dwell_ms + 1"),
+    Mutation("min_dwell: no timer at its end", JUDGE, "_arm(state, key, max(until, free) if not truth else free)", "_arm(state, key, max(until, free))"),
+    Mutation("cooldown: its end is still too early", JUDGE, "if not truth or now < ready:", "if not truth or now <= ready:"),
+    Mutation("exit_when does not keep anybody out", JUDGE, "if truth and not out:", "if truth:"),
+    Mutation("group: the last that holds wins", JUDGE, "for name in unit.group.segments if", "for name in reversed(unit.group.segments) if"),
+    Mutation("changes of one step in the order of judging", JUDGE, "    if len(flips) > 1:\n        flips.sort(key=lambda flip: flip.order)\n    return flips", "    return flips"),
+    Mutation("timers: an earlier one does not move the user's", JUDGE, "    if due < state.due:\n        state.due = due\n    elif", "    if due < state.due:\n        pass\n    elif"),
+    Mutation("timers: due at an event's instant come after it", ENGINE, "        if state.due <= ts:\n            self.fire_into(state, ts, changes)\n        self.step", "        if state.due < ts:\n            self.fire_into(state, ts - 1, changes)\n        self.step"),
+    Mutation("references: dependents are not asked", JUDGE, "and unit.dependents:", "and False:"),
+    Mutation("first event: nobody is asked", ENGINE, "set(self._newborn) if born else set()", "set()"),
+    # --- duplicates, for_each, profiles
+    Mutation("dedupe: an event at the window's end is a duplicate", ENGINE, "event.ts - before < self.options.dedupe_window_ms", "event.ts - before <= self.options.dedupe_window_ms"),
+    Mutation("dedupe: ids are forgotten too early", ENGINE, "if seen[oldest] > edge and", "if seen[oldest] > edge + 1 and"),
+    Mutation("for_each: one value too few", ENGINE, "if len(values) > self._max_values", "if len(values) >= self._max_values"),
+    Mutation("for_each: a touch does not make recent", ENGINE, "before = values.pop(key, None)", "before = values.get(key)"),
+    Mutation("for_each: the history of what is pushed out stays", ENGINE, "state.signals.get(signal.key, {}).pop(key, None)", "state.signals.get(signal.key, {})"),
+    Mutation("profile: null removes nothing", ENGINE, "        known[name] = (ts, value)\n", "        if value is not None:\n            known[name] = (ts, value)\n"),
+    # --- late events and stored state
+    Mutation("late: no retraction", ENGINE, "for key in before.members.keys() ^ after.members.keys():", "for key in after.members.keys() - before.members.keys():"),
+    Mutation("late: seq begins anew", PAST, "fresh.seq = state.seq", "fresh.seq = fresh.seq + 0"),
+    Mutation("late: a tied event takes the place before its equals", PAST, "> (event.ts, event.rank):", ">= (event.ts, event.rank):"),
+    Mutation("late: an event of the clock's instant is late", PAST, "late = event.ts < state.clock", "late = event.ts <= state.clock"),
+    Mutation("late: a lower rank at the clock's instant goes last", ENGINE, "if ts < state.clock or (ts == state.clock and event.rank < state.rank):", "if ts < state.clock:"),
+    Mutation("late: timers up to the clock do not fire again", PAST, "if fresh.due <= clock:", "if fresh.due < 0:"),
+    Mutation("late: the field of for_each is not kept", PLAN, "_note(found, segment.for_each[0], segment.for_each[1])", "pass"),
+    Mutation("plan: two segments share what each stands for", PLAN, "return short_hash((owner if uses_each(node) else \"\") + \"\\n\" + text(node))", "return short_hash(text(node))"),
+    Mutation("facts: a false part of an or is told as a reason", FACTS, "if isinstance(node, ast.And) is truth or self.holds(state, at, part, owner, each) is truth:", "if True:"),
+)  # fmt: skip
