@@ -33,6 +33,7 @@ from app.streaming.changes_tail import ChangesTail
 from app.streaming.cluster import Members
 from app.streaming.faust_app import FaustOptions, create_app
 from app.streaming.fetching import now_ms
+from app.streaming.io_thread import IoThread
 from app.streaming.local_state import LocalUsers
 from app.streaming.messages import Topics
 from app.streaming.outbox import Link
@@ -80,18 +81,22 @@ async def serve(settings: Settings, bootstrap: str, stop: asyncio.Event | None =
 class Worker:
     """Everything that runs in one worker process, in the order it starts; it stops in the reverse."""
 
-    def __init__(self, app: Any, tasks: PartitionTasks, watchdog: Watchdog, tail: ChangesTail, feed: ChangeFeed, url: str) -> None:
+    def __init__(
+        self, app: Any, tasks: PartitionTasks, watchdog: Watchdog, tail: ChangesTail, feed: ChangeFeed, io: IoThread, url: str
+    ) -> None:
         self.app = app
         self.tasks = tasks
         self.watchdog = watchdog
         self.feed = feed
         self.url = url
         self._tail = tail
+        self._io = io
         self._tailing: asyncio.Task[None] | None = None
         self._sweeper = collector.Sweeper(lambda: sum(task.core.watermark for task in tasks.tasks.values() if task.core))
 
     async def start(self) -> None:
         """Joins the group and serves HTTP; partitions begin as they are assigned."""
+        self._io.start()
         try:
             await self.app.start()
         except KafkaError as error:
@@ -126,12 +131,14 @@ class Worker:
                 await self.app.stop()
         except TimeoutError:
             log.warning("leaving the group did not end in time")
+        self._io.stop()
 
 
 async def build_worker(settings: Settings, bootstrap: str) -> Worker:
     """A worker that is ready to `start`. Raises Unreachable without a broker, InputError without a usable definition."""
     options = settings.engine_options()
     engine = _engine(settings, options)
+    _make_folder(Path(settings.data_dir))
     port = _port(settings.web_host, settings.web_port)
     url = settings.web_advertise.rstrip("/") or f"http://{settings.web_host}:{port}"
     partitions = await _topics(settings, bootstrap)
@@ -146,7 +153,8 @@ async def build_worker(settings: Settings, bootstrap: str) -> Worker:
         )
     )  # fmt: skip
     source = KafkaInput(app, topics)
-    tasks = PartitionTasks(_task_deps(settings, options, engine, source, Link(bootstrap, client_options), partitions), metrics)
+    io = IoThread()
+    tasks = PartitionTasks(_task_deps(settings, options, engine, source, Link(bootstrap, client_options), partitions, io), metrics)
     watchdog = Watchdog(source, tasks)
     ingest.register(app, ingest.IngestDeps(topics, tasks.offer))
     rebalance.register(app, rebalance.RebalanceDeps(topics[0], tasks.assign, tasks.revoke))
@@ -158,7 +166,7 @@ async def build_worker(settings: Settings, bootstrap: str) -> Worker:
     cluster = Members(app.assignor, topics[0], partitions, url)
     web = WebDeps(state, cluster, feed, now_ms, version("hyperseg"), bind=settings.web_host, registry=registry)
     serve_asgi(app, build_app(web, hosts=(urlsplit(url).hostname or "",)), host=settings.web_host, port=port, **UVICORN_OPTIONS)
-    return Worker(app, tasks, watchdog, tail, feed, url)
+    return Worker(app, tasks, watchdog, tail, feed, io, url)
 
 
 def _engine(settings: Settings, options: EngineOptions) -> Engine:
@@ -186,7 +194,9 @@ async def _topics(settings: Settings, bootstrap: str) -> int:
         client.setLevel(level)
 
 
-def _task_deps(settings: Settings, options: EngineOptions, engine: Engine, source: KafkaInput, link: Link, partitions: int) -> TaskDeps:
+def _task_deps(
+    settings: Settings, options: EngineOptions, engine: Engine, source: KafkaInput, link: Link, partitions: int, io: IoThread
+) -> TaskDeps:
     cache = shared_cache()
     folder = Path(settings.data_dir) / "store" / settings.app_id
     topics = Topics(
@@ -204,6 +214,7 @@ def _task_deps(settings: Settings, options: EngineOptions, engine: Engine, sourc
         open_kv=lambda partition: RocksKv(folder / str(partition), cache),
         disk=ThreadPoolExecutor(1, "disk"),
         turn=asyncio.Lock(),
+        io=io,
         now=now_ms,
         commit_interval_ms=settings.commit_interval_ms,
         commit_events=settings.commit_events,
@@ -212,6 +223,13 @@ def _task_deps(settings: Settings, options: EngineOptions, engine: Engine, sourc
         transaction_timeout_ms=settings.transaction_timeout_ms,
         transactional=settings.guarantee == "exactly_once",
     )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"data directory {folder}: cannot be made: {error.strerror}; name another with --data-dir") from error
 
 
 def _port(host: str, port: int) -> int:

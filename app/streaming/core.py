@@ -21,13 +21,14 @@ from app.streaming.records import Batch, DeadLetter, LaneUpdate
 from app.streaming.wakeups import Wakeups
 from app.streaming.watermark import Clock
 from tables import changelog
-from tables.store import PartitionStore
+from tables.store import PartitionStore, UserWrite
 
 Decode = Callable[[bytes, Stream, bytes | None, str], Event]
 
 SLICE_RECORDS = 64  # a few milliseconds of work: what heartbeats, HTTP and the other partitions wait for
 SLICE_TIMERS = 64
 SLICE_USERS = 64
+SLICE_STATES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,8 @@ class PartitionCore:
         self._changes: list[Change] = []
         self._letters: list[DeadLetter] = []
         self._dirty: list[Cached] = []
+        self._states: list[tuple[str, bytes | None]] = []
+        self._writes: list[UserWrite] = []
         self._offsets = {lane.topic: lane.next_offset for lane in self.lanes}
         self._oldest_ms = 0
         self._settled_upto: str | None = None
@@ -281,25 +284,33 @@ class PartitionCore:
         """Changes of the next batch, so far."""
         return len(self._changes)
 
-    def cut(self) -> Batch:
-        """Everything since the last cut, as one batch. The next slices work on; the batch before must be released first."""
-        capture = self.cache.capture
+    def capture(self) -> bool:
+        """Encodes one slice of the dirty users for the next cut; False when none is left. No step may come between this and the cut."""
+        dirty, at = self._dirty, len(self._writes)
+        if at == len(dirty):
+            return False
         cut = changelog.NO_CUT if self._transactional else changelog.encode_cut([lane.next_offset for lane in self.lanes])
-        states, writes = [], []
-        for cached in self._dirty:
+        capture, states, writes = self.cache.capture, self._states, self._writes
+        for cached in dirty[at : at + SLICE_STATES]:
             changed = cached.changed
             write = capture(cached, cut)
             writes.append(write)
             if changed:
                 states.append((cached.user, write.raw))
+        return True
+
+    def cut(self) -> Batch:
+        """Everything since the last cut, as one batch. The next slices work on; the batch before must be released first."""
+        while self.capture():
+            pass
         self._offsets = {lane.topic: lane.next_offset for lane in self.lanes}
         users = [cached.user for cached in self._dirty]
         batch = Batch(
-            self._number, self._changes, self._letters, states, writes, self._offsets, self.watermark,
+            self._number, self._changes, self._letters, self._states, self._writes, self._offsets, self.watermark,
             "" if self.settling else self.plan, self.weight, users, self._oldest_ms,
         )  # fmt: skip
         self._number += 1
-        self._changes, self._letters, self._dirty = [], [], []
+        self._changes, self._letters, self._dirty, self._states, self._writes = [], [], [], [], []
         self.weight = self._oldest_ms = 0
         return batch
 

@@ -29,6 +29,7 @@ from app.domain.streams import Stream
 from app.observability.logs import get_logger
 from app.observability.metrics import PartitionMetrics
 from app.streaming.core import Decode, PartitionCore, Poisoned, Start
+from app.streaming.io_thread import IoThread
 from app.streaming.messages import Topics, Writer
 from app.streaming.outbox import Fenced, Link, Outbox, TooLarge
 from app.streaming.ports import StepEngine
@@ -65,8 +66,8 @@ class Input(Protocol):
 class TaskDeps:
     """What all partition tasks of a worker share. Durations are milliseconds, `now` the wall clock in epoch milliseconds.
 
-    `turn` lets one task compute a slice for each pass of the event loop: a commit is some fifteen passes long, and would otherwise
-    wait for a slice of every partition in each. `disk` has one thread: a store's writes and its closing stay in order.
+    `turn` lets one task compute a slice for each pass of the event loop, so that whoever else waits, waits for one slice and not for
+    one of every partition. `disk` has one thread: a store's writes and its closing stay in order. `io` is where producers live.
     """
 
     link: Link
@@ -80,6 +81,7 @@ class TaskDeps:
     open_kv: Callable[[int], Kv]
     disk: Executor
     turn: asyncio.Lock
+    io: IoThread
     now: Callable[[], int]
     commit_interval_ms: int = 50
     commit_events: int = 5_000
@@ -218,7 +220,7 @@ class PartitionTask:
         try:
             kv = await asyncio.get_running_loop().run_in_executor(deps.disk, deps.open_kv, self.partition)
             store = PartitionStore(kv)
-            await outbox.open()
+            await deps.io.run(outbox.open())
             core = await self._prepare(store)
             await self._work(core, store, outbox)
         finally:
@@ -229,7 +231,7 @@ class PartitionTask:
                 self._committing = None
             with suppress(KafkaError, ConnectionError, RuntimeError):
                 await deps.input.stop(self.partition)
-            await outbox.close()
+            await deps.io.run(outbox.close())
             if store is not None:
                 await asyncio.get_running_loop().run_in_executor(deps.disk, store.close)
 
@@ -277,7 +279,7 @@ class PartitionTask:
     # ------------------------------------------------------------------------------------------------ work
     async def _work(self, core: PartitionCore, store: PartitionStore, outbox: Outbox) -> None:
         deps = self._deps
-        topics = replace(deps.topics, dead_letters_partitions=await outbox.partitions(deps.topics.dead_letters))
+        topics = replace(deps.topics, dead_letters_partitions=await deps.io.run(outbox.partitions(deps.topics.dead_letters)))
         writer = Writer(topics, self.partition, store.meta.log or uuid4().hex, self._letter_bytes_max)
         self.state, self.reason = "running", ""
         self._commit_began, self.last_commit_at = 0.0, time.monotonic()
@@ -295,7 +297,7 @@ class PartitionTask:
                 await self._idle(core)
         await self._finish_commit()
         if core.pending:
-            await self._commit(core, store, outbox, writer, core.cut())
+            await self._commit(core, store, outbox, writer, await self._cut(core))
 
     async def _idle(self, core: PartitionCore) -> None:
         self._wake.clear()
@@ -317,8 +319,16 @@ class PartitionTask:
         interval_s = self._deps.commit_interval_ms / 1000 * (_STRETCH if busy else 1)
         if core.pending and (full or time.monotonic() - self._commit_began >= interval_s):
             self._commit_began = time.monotonic()
-            self._committing = asyncio.create_task(self._commit(core, store, outbox, writer, core.cut()))
+            batch = await self._cut(core)
+            self._committing = asyncio.create_task(self._commit(core, store, outbox, writer, batch))
             self._committing.add_done_callback(lambda _: self._wake.set())
+
+    async def _cut(self, core: PartitionCore) -> Batch:
+        while True:
+            async with self._deps.turn:
+                if not core.capture():
+                    return core.cut()
+            await asyncio.sleep(0)
 
     async def _finish_commit(self) -> None:
         """Waits for the commit under way, if any, and raises what it raised."""
@@ -332,7 +342,7 @@ class PartitionTask:
         deps = self._deps
         began = time.monotonic()
         outgoing = writer.outgoing(batch, deps.now())
-        reached = await outbox.commit(outgoing, writer.changelog(batch), writer.offsets(batch), deps.group)
+        reached = await deps.io.run(outbox.commit(outgoing, writer.changelog(batch), writer.offsets(batch), deps.group))
         logged = time.monotonic()
         meta = Meta(reached, batch.watermark, writer.log_name, batch.plan, 0, batch.offsets)
         await asyncio.get_running_loop().run_in_executor(deps.disk, store.apply, batch.writes, meta)

@@ -108,6 +108,8 @@ class OurWorker:
 
     def sample(self) -> Sample:
         """Now; zero events while it does not answer yet."""
+        if self._process.poll() is not None:
+            raise RuntimeError(f"the worker ended with {self._process.returncode}")
         try:
             text = self._http.get("/metrics").text
         except httpx.HTTPError:
