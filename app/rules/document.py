@@ -40,14 +40,24 @@ def compose(text: str, file: str) -> Document:
             expected=f"at most {limits.DEFINITION_FILE_BYTES_MAX}: split it",
         )
     try:
+        text.encode()
         _check_events(text, file)
         return Document(file, text, yaml.compose(text, Loader=_LOADER))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        line, column = _inside(text, (mark.line + 1, mark.column + 1) if mark else (1, 1))
         raise DefinitionError(f"not YAML: {error.problem or error.context}", file=file, line=line, column=column) from None
+    except UnicodeEncodeError as error:
+        line, column = text.count("\n", 0, error.start) + 1, error.start - text.rfind("\n", 0, error.start)
+        raise DefinitionError("half a character", file=file, line=line, column=column, found=repr(text[error.start])) from None
     except yaml.YAMLError as error:
         raise DefinitionError(f"not YAML: {error}", file=file, line=1, column=1) from None
+
+
+def _inside(text: str, pos: Pos) -> Pos:
+    """libyaml puts an end that comes too early on the line after the last."""
+    lines = text.splitlines() or [""]
+    return pos if pos[0] <= len(lines) else (len(lines), len(lines[-1]) + 1)
 
 
 def _check_events(text: str, file: str) -> None:

@@ -21,6 +21,7 @@ from app.domain.errors import DefinitionError, nearest
 from app.rules import ast
 from app.rules.ast import Node, Pos
 
+_NUMBER_CHARS_MAX = 320  # 1e300 written out, with its decimals; Python itself stops at 4,300 digits
 _UNITS_MS = {"ms": 1, "s": limits.SECOND_MS, "m": limits.MINUTE_MS, "h": limits.HOUR_MS, "d": limits.DAY_MS, "w": limits.WEEK_MS}
 
 PLAIN = ("any", "count", "days", "since", "since_first", "session_count")
@@ -103,13 +104,13 @@ def parse(text: str) -> Node:
 def duration_ms(text: str) -> int:
     """`"7d"` → milliseconds. Raises ValueError for anything else, for fractions of a millisecond and for zero."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", text.strip())
-    if not found:
-        raise ValueError(f"found {text!r}, expected a duration such as 500ms, 30s, 10m, 24h, 7d or 4w")
+    if not found or len(text) > _NUMBER_CHARS_MAX:
+        raise ValueError(f"found {text!r:.80}, expected a duration such as 500ms, 30s, 10m, 24h, 7d or 4w")
     whole, _, fraction = found[1].partition(".")
     scale: int = 10 ** len(fraction)
     ms, rest = divmod(int(whole + fraction) * _UNITS_MS[found[2]], scale)
     if rest:
-        raise ValueError(f"found {text!r}, expected a whole number of milliseconds")
+        raise ValueError(f"found {text!r:.80}, expected a whole number of milliseconds")
     return ms
 
 
@@ -240,6 +241,8 @@ class _Builder:
 
     def _number(self, tree: Any, in_filter: bool, depth: int) -> Node:
         text = str(tree.children[0])
+        if len(text) > _NUMBER_CHARS_MAX:
+            raise _wrong(tree, "the number is too large", _shown(text), f"at most {_NUMBER_CHARS_MAX} characters")
         value = float(text) if any(c in text for c in ".eE") else int(text)
         if abs(value) > 1e300:
             raise _wrong(tree, "the number is too large", text, "at most 1e300")

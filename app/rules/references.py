@@ -7,8 +7,11 @@ from dataclasses import replace
 
 from app.domain.errors import DefinitionError, nearest
 from app.rules.ast import SegmentRef
+from app.rules.circles import circles
 from app.rules.model import Group, Segment
 from app.rules.walk import find
+
+_COMPARISONS_MAX = 20_000  # of names with names, for hints: below a second, whatever is in a folder
 
 
 def check_references(
@@ -18,21 +21,12 @@ def check_references(
 
     `broken` are names of definitions already refused: a reference to one of them says so.
     """
-    errors: list[DefinitionError] = []
-    gone = set(broken)
-    kept = list(segments)
-    while True:
-        names = {s.name for s in kept}
-        bad = [(s, e) for s in kept if (e := _unknown_reference(s, names, gone)) is not None]
-        if not bad:
-            break
-        errors.extend(error for _, error in bad)
-        gone |= {s.name for s, _ in bad}
-        kept = [s for s in kept if s.name not in gone]
-    good_groups, group_errors = _checked_groups(groups, kept, gone)
+    hints = _Hints()
+    kept, gone, errors = _without_unknown(segments, set(broken), hints)
+    good_groups, group_errors = _checked_groups(groups, kept, gone, hints)
     errors.extend(group_errors)
     kept = _with_groups(kept, good_groups)
-    circle = _circles(kept, good_groups)
+    circle = circles(_needs(kept, good_groups))
     if not circle:
         return kept, good_groups, errors
     in_circle = [s for s in kept if s.name in circle]
@@ -42,33 +36,61 @@ def check_references(
     return left, left_groups, errors + more
 
 
-def _unknown_reference(segment: Segment, names: Collection[str], gone: Collection[str]) -> DefinitionError | None:
-    for ref in find(segment, SegmentRef):
-        if ref.name in names:
-            continue
-        message = "the segment it refers to could not be loaded" if ref.name in gone else "unknown segment"
-        return DefinitionError(
-            f"segment {segment.name}: {message}",
-            file=segment.file,
-            line=segment.line,
-            column=1,
-            found=f'segment("{ref.name}")',
-            expected="the name of a segment that is defined",
-            hint=nearest(ref.name, names),
-            segment=segment.name,
-        )
-    return None
+class _Hints:
+    """The nearest names, for as long as looking for them takes no time worth mentioning."""
+
+    def __init__(self) -> None:
+        self._left = _COMPARISONS_MAX
+
+    def nearest(self, name: str, names: Collection[str]) -> str:
+        """As `domain.errors.nearest`; empty once the names compared with are too many."""
+        self._left -= len(names)
+        return nearest(name, names) if self._left >= 0 else ""
+
+
+def _without_unknown(segments: Sequence[Segment], gone: set[str], hints: _Hints) -> tuple[list[Segment], set[str], list[DefinitionError]]:
+    """The segments whose references, and those of what they refer to, lead somewhere; with the names that are gone and why."""
+    errors: list[DefinitionError] = []
+    names = {s.name for s in segments}
+    users: dict[str, list[Segment]] = {}
+    for segment in segments:
+        for name in {ref.name for ref in find(segment, SegmentRef)}:
+            users.setdefault(name, []).append(segment)
+    place = {s.name: i for i, s in enumerate(segments)}
+    wave = {s.name: s for name, using in users.items() if name not in names for s in using}
+    while wave:
+        bad = sorted(wave.values(), key=lambda s: place[s.name])
+        errors.extend(_unknown_reference(s, names, gone, hints) for s in bad)
+        names -= wave.keys()
+        gone |= wave.keys()
+        wave = {s.name: s for name in wave for s in users.get(name, ()) if s.name in names}
+    return [s for s in segments if s.name in names], gone, errors
+
+
+def _unknown_reference(segment: Segment, names: Collection[str], gone: Collection[str], hints: _Hints) -> DefinitionError:
+    name = next(ref.name for ref in find(segment, SegmentRef) if ref.name not in names)
+    message = "the segment it refers to could not be loaded" if name in gone else "unknown segment"
+    return DefinitionError(
+        f"segment {segment.name}: {message}",
+        file=segment.file,
+        line=segment.line,
+        column=1,
+        found=f'segment("{name}")',
+        expected="the name of a segment that is defined",
+        hint=hints.nearest(name, names),
+        segment=segment.name,
+    )
 
 
 def _checked_groups(
-    groups: Sequence[Group], segments: Sequence[Segment], gone: Collection[str]
+    groups: Sequence[Group], segments: Sequence[Segment], gone: Collection[str], hints: _Hints
 ) -> tuple[list[Group], list[DefinitionError]]:
     by_name = {s.name: s for s in segments}
     taken: dict[str, str] = {}
     good: list[Group] = []
     errors: list[DefinitionError] = []
     for group in groups:
-        problem = _group_problem(group, by_name, gone, taken)
+        problem = _group_problem(group, by_name, gone, taken, hints)
         if problem is not None:
             errors.append(problem)
             continue
@@ -77,7 +99,9 @@ def _checked_groups(
     return good, errors
 
 
-def _group_problem(group: Group, by_name: Mapping[str, Segment], gone: Collection[str], taken: Mapping[str, str]) -> DefinitionError | None:
+def _group_problem(
+    group: Group, by_name: Mapping[str, Segment], gone: Collection[str], taken: Mapping[str, str], hints: _Hints
+) -> DefinitionError | None:
     def error(message: str, found: str, expected: str, hint: str = "") -> DefinitionError:
         where = {"file": group.file, "line": group.line, "column": 1}
         return DefinitionError(f"group {group.name}: {message}", found=found, expected=expected, hint=hint, segment=group.name, **where)  # type: ignore[arg-type]
@@ -85,7 +109,7 @@ def _group_problem(group: Group, by_name: Mapping[str, Segment], gone: Collectio
     for name in group.segments:
         if name not in by_name:
             message = "a member could not be loaded" if name in gone else "unknown segment"
-            return error(message, f'"{name}"', "names of segments that are defined", nearest(name, by_name))
+            return error(message, f'"{name}"', "names of segments that are defined", hints.nearest(name, by_name))
         if by_name[name].for_each is not None:
             return error("a member has for_each", f'"{name}"', "segments with one membership a user")
         if name in taken:
@@ -109,35 +133,6 @@ def _needs(segments: Sequence[Segment], groups: Sequence[Group]) -> dict[str, se
             needed |= members.get(ref.name, {ref.name})
         needs[segment.name] = needed & known
     return needs
-
-
-def _circles(segments: Sequence[Segment], groups: Sequence[Group]) -> dict[str, list[str]]:
-    """Each segment that depends on itself → the way round."""
-    needs = _needs(segments, groups)
-    found: dict[str, list[str]] = {}
-    for start in needs:
-        way = _way_back(start, needs)
-        if way:
-            found[start] = way
-    return found
-
-
-def _way_back(start: str, needs: Mapping[str, set[str]]) -> list[str]:
-    before: dict[str, str] = {}
-    queue = [start]
-    while queue:
-        name = queue.pop(0)
-        for other in sorted(needs[name]):
-            if other == start:
-                way = [start]
-                while name != start:
-                    way.append(name)
-                    name = before[name]
-                return [start, *reversed(way[1:]), start]
-            if other not in before:
-                before[other] = name
-                queue.append(other)
-    return []
 
 
 def _circle_error(segment: Segment, way: list[str]) -> DefinitionError:
