@@ -54,6 +54,8 @@ class Engine:
         self._each_signals = {name: [s for s in self.signals.values() if s.owner == name] for name in each}
         self._max_values = {s.name: s.max_per_user for s in plan.segments}
         self._facts = FactWriter(self._compiler, self.signals)
+        self._dedupe_window_ms, self._dedupe_ids_max = options.dedupe_window_ms, max(1, options.dedupe_ids_max)
+        self._reorders = options.reorder
         self._reorder = Reorder(self, options)
 
     # --- building ----------------------------------------------------------------------------------------------
@@ -116,9 +118,9 @@ class Engine:
         if ts < state.clock or (ts == state.clock and event.rank < state.rank):
             return self._reorder.late(state, event)
         changes: list[Change] = []
-        if self.is_duplicate(state, event):
+        if event.has_id and state.seen and self.is_duplicate(state, event):
             return changes
-        if self.options.reorder:
+        if self._reorders:
             self._reorder.remember(state, event, watermark)
         if state.due <= ts:
             self.fire_into(state, ts, changes)
@@ -142,6 +144,7 @@ class Engine:
 
     def _fire_at(self, state: UserState, due: int, changes: list[Change]) -> None:
         """One step: all timers due at one instant."""
+        state.core = None
         if due > state.clock:
             state.clock, state.rank = due, TIMER_RANK
         keys = [key for key, at in state.dues.items() if at <= due]
@@ -165,6 +168,7 @@ class Engine:
         """Apply an event that is in order and no duplicate; timers due before it have fired."""
         ts = event.ts
         born = state.applied == 0
+        state.core = None
         state.applied += 1
         state.clock, state.rank = ts, event.rank
         if event.has_id:
@@ -311,15 +315,17 @@ class Engine:
         return before is not None and event.ts - before < self.options.dedupe_window_ms
 
     def _remember_id(self, state: UserState, event: Event) -> None:
-        seen, edge = state.seen, event.ts - self.options.dedupe_window_ms
-        name = states.remembered_id(event.id)
-        seen.pop(name, None)
-        seen[name] = event.ts
-        while True:
-            oldest = next(iter(seen))
-            if seen[oldest] > edge and len(seen) <= self.options.dedupe_ids_max:
-                return
-            del seen[oldest]
+        seen, ts = state.seen, event.ts
+        name = event.id if len(event.id) <= states.SHORT_ID_CHARS else states.remembered_id(event.id)
+        if seen:
+            seen.pop(name, None)
+            edge, most = ts - self._dedupe_window_ms, self._dedupe_ids_max
+            while seen:
+                oldest = next(iter(seen))
+                if seen[oldest] > edge and len(seen) < most:
+                    break
+                del seen[oldest]
+        seen[name] = ts
 
     # --- changes -----------------------------------------------------------------------------------------------
 
@@ -331,6 +337,7 @@ class Engine:
     def change(self, state: UserState, at: int, flip: Flip, cause: Cause, late: bool) -> Change:
         """The change for a flip; takes the user's next sequence number."""
         state.seq += 1
+        state.core = None
         unit = flip.unit
         facts = self._facts.of(state, at, flip, self._by_name)
         if unit.kind == "group":

@@ -38,12 +38,12 @@ class Reorder:
         more."""
         past, horizon = state.past, watermark - self._lateness
         if past is None or state.clock < horizon:
-            raw = states.encode_without_past(state) if state.applied else b""
+            raw = states.core_of(state) if state.applied else b""
             state.past = Past([(state.clock, state.rank, 0, raw)], [self._reduced(event)])
             return
         full = len(past.events) - past.snapshots[-1][2] >= self._options.reorder_events_max
         if past.snapshots[-1][0] < horizon or full:
-            past.snapshots.append((state.clock, state.rank, len(past.events), states.encode_without_past(state)))
+            past.snapshots.append((state.clock, state.rank, len(past.events), states.core_of(state)))
             self._forget(past, horizon, full)
         past.events.append(self._reduced(event))
 
@@ -81,7 +81,7 @@ class Reorder:
             place -= 1
         events = [*events[:place], self._reduced(event), *events[place:]]
         raw = snapshots[-1][3]
-        fresh = states.decode(raw) if raw else self._engine.new_state(state.user)
+        fresh = states.decode_core(raw) if raw else self._engine.new_state(state.user)
         self._replay(fresh, events[first:], state.clock)
         return self._publish(state, fresh, Past(snapshots, events), event)
 
@@ -103,8 +103,7 @@ class Reorder:
         engine = self._engine
         flips = engine.difference(state, fresh)
         late = event.ts < state.clock
-        fresh.seq = state.seq
-        fresh.past = past
+        fresh.seq, fresh.past, fresh.core = state.seq, past, None
         for name in UserState.__struct_fields__:
             setattr(state, name, getattr(fresh, name))
         cause = Cause("event" if event.stream in self._wanted else "profile", event.id, event.stream, event.ts)

@@ -23,8 +23,8 @@ def settle(engine: Engine, state: UserState) -> list[Change]:
     _forget_unknown(engine, state)
     flips = judge(state, state.clock, engine.units, _everything(engine, state))
     changes += [engine.change(state, state.clock, flip, Cause("definition"), False) for flip in flips]
-    state.plan_digest = engine.plan.digest
-    state.past = Past([(state.clock, state.rank, 0, states.encode_without_past(state))], []) if engine.options.reorder else None
+    state.plan_digest, state.core = engine.plan.digest, None
+    state.past = Past([(state.clock, state.rank, 0, states.core_of(state))], []) if engine.options.reorder else None
     return changes
 
 

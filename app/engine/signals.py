@@ -22,9 +22,11 @@ from app.rules import ast
 from app.rules.needs import COUNTING
 from app.rules.plan import SignalSpec
 from app.rules.types import range_bounds, uses_each
+from app.rules.walk import nodes
 
 TEMPLATE = ""
 _MISSING = object()
+_NOTHING: dict[str, Any] = {}
 
 Take = Callable[[UserState, Mapping[str, Any], int], bool]
 Reading = Callable[[UserState, int, str | None], tuple[Any, int]]
@@ -58,6 +60,7 @@ class Signal:
         self.leaves: list[Leaf] = []
         self._source = build_source(node.selector, self._bit_of)
         self.composite = not isinstance(self._source, EventSource)
+        self._timed = any(isinstance(part, ast.Absence) for part in nodes(node.selector))
         self._calendar = calendar
         self._store = _store(spec, options, calendar)
         self._value = _value_reader(node, calendar)
@@ -139,12 +142,15 @@ class Signal:
     def take_composite(self, state: UserState, fields: Mapping[str, Any], ts: int, mask: int, each: str | None) -> bool:
         """Feed an event that satisfies the leaves in `mask` to a chain's or an absence's signal."""
         cell = self.own_cell(state, each)
-        changed = self._advance(cell, ts, state)
-        before = self._source.due(cell[0])
-        carried = {name: fields[name] for name in self._fields if name in fields}
-        for carrier in self._source.feed(cell[0], ts, mask, [state.applied, state.session_start, carried]):
+        source, before = self._source, NEVER
+        changed = False
+        if self._timed:
+            changed = self._advance(cell, ts, state)
+            before = source.due(cell[0])
+        carried = {name: fields[name] for name in self._fields if name in fields} if self._fields else _NOTHING
+        for carrier in source.feed(cell[0], ts, mask, [state.applied, state.session_start, carried]):
             changed = self._add_moment(cell[1], ts, carrier, state) or changed
-        return changed or self._source.due(cell[0]) != before
+        return changed or (self._timed and source.due(cell[0]) != before)
 
     def _advance(self, cell: list[Any], now: int, state: UserState) -> bool:
         changed = False
@@ -167,7 +173,8 @@ class Signal:
             return self._store.empty, NEVER
         if not self.composite:
             return self._store.read(cell, now, state)
-        self._advance(cell, now, state)
+        if self._timed:
+            self._advance(cell, now, state)
         value, until = self._store.read(cell[1], now, state)
         due = self._source.due(cell[0])
         return value, min(due, until)

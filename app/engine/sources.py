@@ -119,6 +119,8 @@ class ChainSource:
     def _completes(self, chain: Cell, ts: int, own: int) -> bool:
         """Whether a last event with the steps `own` has a chain, using what was before the instant and the other events of the instant."""
         best, tied = chain[0], chain[2]
+        if len(tied) == 1 and tied[own] == 1:
+            return bool(0 <= best[-1] and ts - best[-1] <= self._within)
         others = {m: n - (m == own) for m, n in tied.items() if n - (m == own) > 0}
         last = len(self._bits) - 1
         for covered in range(last, -1, -1):
@@ -138,6 +140,11 @@ class ChainSource:
         """Time goes on: the events of the past instant are folded into `best`."""
         best, ts, tied = chain[0], chain[1], chain[2]
         if not tied:
+            return
+        if len(best) == 1 and len(tied) == 1:
+            if next(iter(tied)) & self._bits[0]:
+                best[0] = ts
+            chain[2], chain[3] = {}, {}
             return
         before = list(best)
         for covered in range(1, len(best) + 1):

@@ -1,14 +1,15 @@
 """One user's state and its bytes.
 
-Layout (MessagePack, one array; positions are the order of the fields of `UserState`):
+MessagePack: [layout, core, past]. The core is itself bytes, an array whose positions are the order of the fields of `UserState`:
 
-    [layout, plan digest, user, clock, rank, applied, seq, session start, session last,
+    [plan digest, user, clock, rank, applied, seq, session start, session last,
      {signal key: cell}, {member key: since}, {held key: since}, {group's member: since}, {group: current},
      {segment key: last exit}, {unit key: due}, {event id: ts}, {attribute: [ts, value]}, {consent: [ts, value]},
-     {segment: {value key: in the domain}}, past, due]
+     {segment: {value key: in the domain}}, due, null, null]
 
-`past` is null, or [[[clock, rank, events before it, state bytes without past], …], [event, …]]: earlier states and the events since the
-oldest of them, kept as far back as a late event may come. The bytes are empty for the state before the first event.
+`past` is null, or [[[clock, rank, events before it, core], …], [event, …]]: earlier states and the events since the oldest of them, kept as far
+back as a late event may come. A core is empty for the state before the first event. Cores are bytes within bytes so that a state
+just read or written is a snapshot for free.
 The layout number changes with any change of this drawing; bytes of another layout are refused, never misread.
 """
 
@@ -23,7 +24,8 @@ from app.domain.errors import HypersegError
 from app.domain.events import Event
 from app.domain.limits import NEVER
 
-LAYOUT = 1
+LAYOUT = 2
+SHORT_ID_CHARS = 16
 
 
 class StateLayoutError(HypersegError):
@@ -43,9 +45,9 @@ class UserState(msgspec.Struct, gc=False, array_like=True):
     `clock` is the largest ts or due time so far, `rank` the stream rank of the event applied last at it (-1: a timer). `applied` counts
     events, `seq` changes.
     `members` are the published memberships (member key → since); `due` is the earliest instant in `dues`, NEVER when there is none.
+    `core` is the state's encoded core while it is as it was when that was made, None once it was changed.
     """
 
-    layout: int
     plan_digest: str
     user: str
     clock: int
@@ -65,47 +67,67 @@ class UserState(msgspec.Struct, gc=False, array_like=True):
     attributes: dict[str, tuple[int, Any]]
     consent: dict[str, tuple[int, Any]]
     values: dict[str, dict[str, bool]]
-    past: Past | None
     due: int
+    past: Past | None = None
+    core: bytes | None = None
 
 
 def new_state(user: str, plan_digest: str) -> UserState:
     """A user nothing is known of: no events, a member of nothing."""
-    return UserState(LAYOUT, plan_digest, user, 0, -1, 0, 0, -NEVER, -NEVER, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, None, NEVER)
+    return UserState(plan_digest, user, 0, -1, 0, 0, -NEVER, -NEVER, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, NEVER)
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(UserState).decode
+_decode_core = msgspec.msgpack.Decoder(UserState).decode
+_decode = msgspec.msgpack.Decoder(tuple[int, bytes, Past | None]).decode
 
 
 def encode(state: UserState) -> bytes:
     """The state's bytes."""
-    return _encode(state)
+    return _encode((LAYOUT, core_of(state), state.past))
 
 
-def encode_without_past(state: UserState) -> bytes:
-    """The state's bytes as a snapshot holds them."""
-    past, state.past = state.past, None
-    raw = _encode(state)
-    state.past = past
-    return raw
+def core_of(state: UserState) -> bytes:
+    """The state's bytes without its past, as a snapshot holds them; empty before the first event."""
+    core = state.core
+    if core is None:
+        past, state.past = state.past, None
+        core = _encode(state)
+        state.past, state.core = past, core
+    return core
+
+
+def decode_core(core: bytes) -> UserState:
+    """The state of a snapshot. Raises StateLayoutError."""
+    try:
+        state = _decode_core(core)
+    except msgspec.MsgspecError as error:
+        raise _damaged(core, error) from None
+    state.core = core
+    return state
 
 
 def decode(raw: bytes) -> UserState:
     """The state in `raw`. Raises StateLayoutError."""
     try:
-        state = _decode(raw)
+        layout, core, past = _decode(raw)
     except msgspec.MsgspecError as error:
-        raise StateLayoutError(
-            f"stored state cannot be read: {error}; found {len(raw)} bytes, expected layout {LAYOUT}: restore it from the changelog"
-        ) from None
-    if state.layout != LAYOUT:
-        raise StateLayoutError(f"stored state has layout {state.layout}, this version reads {LAYOUT}: restore it from the changelog")
+        raise _damaged(raw, error) from None
+    if layout != LAYOUT:
+        raise StateLayoutError(f"stored state has layout {layout}, this version reads {LAYOUT}: restore it from the changelog")
+    state = decode_core(core)
+    state.past = past
     return state
+
+
+def _damaged(raw: bytes, error: Exception) -> StateLayoutError:
+    return StateLayoutError(
+        f"stored state cannot be read: {error}; found {len(raw)} bytes, expected layout {LAYOUT}: restore it from the changelog"
+    )
 
 
 def remembered_id(event_id: str) -> str:
     """What is kept of an event id for deduplication: short ids as they are, long ones as a 96-bit hash."""
-    if len(event_id) <= 16:
+    if len(event_id) <= SHORT_ID_CHARS:
         return event_id
     return blake2b(event_id.encode(), digest_size=12).hexdigest()

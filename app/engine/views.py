@@ -28,7 +28,7 @@ def at_instant(engine: Engine, state: UserState, now: int) -> UserState:
     copy = engine.decode(engine.encode(state))
     engine.fire(copy, now)
     if copy.clock < now:
-        copy.clock = now
+        copy.clock, copy.core = now, None
     return copy
 
 
