@@ -15,15 +15,22 @@ from statistics import median
 from app.broker import jars
 from app.broker.local import LocalKafka
 from app.broker.topics import Shape, Topic, ensure_topics
-from tests.benchmarks import latency
+from tests.benchmarks import latency, replaying
 from tests.benchmarks.load import TOPICS, Load, fill
 from tests.benchmarks.measure import OurWorker, Run, idiomatic, ours
 
 CACHE = Path("~/.cache/hyperseg").expanduser()
+REAL_LOG = Path(__file__).resolve().parents[3] / "shared" / "data" / "online_retail.jsonl.gz"
 
 
 def main() -> None:
     wanted = _arguments()
+    if wanted.log.exists():
+        _replays(wanted.log, wanted.rounds)
+    else:
+        print(f"no log at {wanted.log}: replay is not measured")
+    if wanted.replay_only:
+        return
     folder = Path(tempfile.mkdtemp(prefix="hyperseg-bench-"))
     jars.fetch(CACHE)
     kafka = LocalKafka(folder / "kafka", CACHE).start()
@@ -41,7 +48,19 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--users", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rate", type=int, default=1_000, help="events a second while latency is measured; 0: not at all")
+    parser.add_argument("--log", type=Path, default=REAL_LOG, help="event file for the cost of a replayed event")
+    parser.add_argument("--replay-only", action="store_true", help="measure replay alone; no broker is needed")
     return parser.parse_args()
+
+
+def _replays(log: Path, rounds: int) -> None:
+    """What an event costs with 10 and with 100 segments, beside a plain loop that decodes and sorts the same file."""
+    found = list(replaying.measure(log, rounds))
+    for costs in found:
+        print(*costs, sep="\n", flush=True)
+    plain, ten, narrow, mixed = (median(cost.us for cost in costs) for costs in zip(*found, strict=True))
+    print(f"medians: 10 segments {ten / plain:.2f} times the plain loop; 10 and 90 narrow ones {narrow / ten:.2f} times 10 segments;")
+    print(f"         100 of which ten are broad {mixed / ten:.2f} times 10 segments of which one is")
 
 
 def _run(bootstrap: str, folder: Path, wanted: argparse.Namespace) -> None:
