@@ -34,7 +34,8 @@ class Count:
 
 
 class Total:
-    """sum, or avg: [entries, numerator, binary exponent], exact. `thresholds`: all it is compared with, None where its whole value is used."""
+    """sum, or avg: [entries, numerator, binary exponent], exact. `thresholds`: all it is compared with, None where its whole value is
+    used."""
 
     def __init__(self, mean: bool, thresholds: tuple[float, ...] | None = None) -> None:
         self._mean = mean

@@ -109,7 +109,9 @@ class ChainSource:
         tied, waiting = chain[2], chain[3]
         tied[mask] = tied.get(mask, 0) + 1
         if mask & self._bits[-1]:
-            waiting.setdefault(mask, []).append(carrier)
+            kept = waiting.setdefault(mask, [])
+            if len(kept) < MAX_POINTS:  # a thousand last steps in one millisecond are a bot's
+                kept.append(carrier)
         done: list[Carrier] = []
         for own in list(waiting):
             if self._completes(chain, ts, own):
@@ -120,7 +122,7 @@ class ChainSource:
         """Whether a last event with the steps `own` has a chain, using what was before the instant and the other events of the instant."""
         best, tied = chain[0], chain[2]
         if len(tied) == 1 and tied[own] == 1:
-            return bool(0 <= best[-1] and ts - best[-1] <= self._within)
+            return bool(best[-1] >= 0 and ts - best[-1] <= self._within)
         others = {m: n - (m == own) for m, n in tied.items() if n - (m == own) > 0}
         last = len(self._bits) - 1
         for covered in range(last, -1, -1):

@@ -7,8 +7,8 @@ MessagePack: [layout, core, past]. The core is itself bytes, an array whose posi
      {segment key: last exit}, {unit key: due}, {event id: ts}, {attribute: [ts, value]}, {consent: [ts, value]},
      {segment: {value key: in the domain}}, due, null, null]
 
-`past` is null, or [[[clock, rank, events before it, core], …], [event, …]]: earlier states and the events since the oldest of them, kept as far
-back as a late event may come. A core is empty for the state before the first event. Cores are bytes within bytes so that a state
+`past` is null, or [[[clock, rank, events before it, core], …], [event, …]]: earlier states and the events since the oldest of them, kept
+as far back as a late event may come. A core is empty for the state before the first event. Cores are bytes within bytes so that a state
 just read or written is a snapshot for free.
 The layout number changes with any change of this drawing; bytes of another layout are refused, never misread.
 """

@@ -13,7 +13,8 @@ AGES = ("since", "since_first")
 TOTALS = ("sum",)
 
 Need = int | tuple[float, ...] | None
-"""What an aggregate is compared with: a count's largest, an age's smallest (ms), a total's every value; None where its whole value is used."""
+"""What an aggregate is compared with: a count's largest, an age's smallest (ms), a total's every value; None where its whole value is
+used."""
 
 
 def thresholds(tree: Node) -> dict[ast.Aggregate, Need]:
