@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.contrib.asgi import serve_asgi
 from prometheus_client import CollectorRegistry
@@ -142,6 +143,7 @@ async def build_worker(settings: Settings, bootstrap: str) -> Worker:
     port = _port(settings.web_host, settings.web_port)
     url = settings.web_advertise.rstrip("/") or f"http://{settings.web_host}:{port}"
     partitions = await _topics(settings, bootstrap)
+    guarantee = await _guarantee(settings, bootstrap)
     topics = [stream.topic for stream in options.streams]
     registry = CollectorRegistry()
     metrics = StreamMetrics(registry)
@@ -154,13 +156,15 @@ async def build_worker(settings: Settings, bootstrap: str) -> Worker:
     )  # fmt: skip
     source = KafkaInput(app, topics)
     io = IoThread()
-    tasks = PartitionTasks(_task_deps(settings, options, engine, source, Link(bootstrap, client_options), partitions, io), metrics)
+    tasks = PartitionTasks(
+        _task_deps(settings, options, engine, source, Link(bootstrap, client_options), partitions, io, guarantee), metrics
+    )
     watchdog = Watchdog(source, tasks)
     ingest.register(app, ingest.IngestDeps(topics, tasks.offer))
     rebalance.register(app, rebalance.RebalanceDeps(topics[0], tasks.assign, tasks.revoke))
     feed = ChangeFeed()
     tail = ChangesTail(feed, bootstrap, settings.topic("changes"), settings.security())
-    identity = {"worker": url, "guarantee": settings.guarantee, "broker": "embedded" if settings.embedded else bootstrap}
+    identity = {"worker": url, "guarantee": guarantee, "broker": "embedded" if settings.embedded else bootstrap}
     wall = settings.clock == "wall"
     state = LocalUsers(tasks, engine, partitions, now_ms, wall, metrics, identity, lambda: watchdog.trouble)
     cluster = Members(app.assignor, topics[0], partitions, url)
@@ -194,8 +198,29 @@ async def _topics(settings: Settings, bootstrap: str) -> int:
         client.setLevel(level)
 
 
+async def _guarantee(settings: Settings, bootstrap: str) -> str:
+    """What the settings ask for, where the broker can give it: the embedded one takes transactions, isolates nothing and, by mending the
+    batches, breaks their checksums. There every state carries its offsets instead, and stays as exact."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, **settings.security().aiokafka_options())
+    try:
+        await admin.start()
+        embedded = str((await admin.describe_cluster())["cluster_id"]).startswith("mockCluster")
+    except KafkaError as error:
+        raise Unreachable(f"broker {bootstrap}: went away while the worker started: {error}; start it again") from error
+    finally:
+        await admin.close()
+    return "at_least_once" if embedded else settings.guarantee
+
+
 def _task_deps(
-    settings: Settings, options: EngineOptions, engine: Engine, source: KafkaInput, link: Link, partitions: int, io: IoThread
+    settings: Settings,
+    options: EngineOptions,
+    engine: Engine,
+    source: KafkaInput,
+    link: Link,
+    partitions: int,
+    io: IoThread,
+    guarantee: str,
 ) -> TaskDeps:
     cache = shared_cache()
     folder = Path(settings.data_dir) / "store" / settings.app_id
@@ -221,7 +246,7 @@ def _task_deps(
         cache_entries=max(1_000, settings.cache_entries // partitions),
         buffer_records=settings.fetch_buffer_records,
         transaction_timeout_ms=settings.transaction_timeout_ms,
-        transactional=settings.guarantee == "exactly_once",
+        transactional=guarantee == "exactly_once",
     )
 
 
