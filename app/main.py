@@ -246,6 +246,7 @@ def _task_deps(
         cache_entries=max(1_000, settings.cache_entries // partitions),
         buffer_records=settings.fetch_buffer_records,
         transaction_timeout_ms=settings.transaction_timeout_ms,
+        retention_ms=settings.retention_ms,
         transactional=guarantee == "exactly_once",
     )
 

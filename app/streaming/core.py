@@ -13,6 +13,7 @@ from typing import Any
 from app.domain.changes import Change
 from app.domain.errors import Refused
 from app.domain.events import Event
+from app.domain.limits import NEVER
 from app.domain.streams import Stream
 from app.streaming.cache import Cached, UserCache
 from app.streaming.merge import Entry, Lane, merge
@@ -97,6 +98,7 @@ class PartitionCore:
         self._offsets = {lane.topic: lane.next_offset for lane in self.lanes}
         self._oldest_ms = 0
         self._settled_upto: str | None = None
+        self._expired_upto: str | None = None
 
     # ------------------------------------------------------------------------------------------- input
     def offer(self, updates: Iterable[LaneUpdate]) -> None:
@@ -263,6 +265,23 @@ class PartitionCore:
         self.engine = engine
         self.cache.switch(engine)
         self._settled_upto = None
+
+    def expire_slice(self, retention_ms: int) -> int:
+        """Looks at the next users in the store's order and forgets those idle for `retention_ms`, members of nothing, with no timer.
+
+        Gives how many went. One slice a second visits every user of a partition in hours or days, which is soon enough.
+        """
+        rows = self.store.page(self._expired_upto, SLICE_USERS)
+        self._expired_upto = rows[-1][0] if len(rows) == SLICE_USERS else None
+        limit, gone = self.watermark - retention_ms, 0
+        for user, row in rows:
+            cached = self.cache.users.get(user)
+            if row.armed == NEVER and (cached is None or cached.batch < self._number):
+                state = cached.state if cached else self.engine.decode(changelog.decode_value(row.raw)[1])
+                if state.clock < limit and not state.members and state.due == NEVER:
+                    self.forget(user)
+                    gone += 1
+        return gone
 
     def forget(self, user: str) -> None:
         """Removes the user's state with the next commit; what arrives later begins anew."""

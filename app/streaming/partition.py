@@ -25,6 +25,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from app.domain.errors import HypersegError
+from app.domain.limits import WINDOW_MS_MAX
 from app.domain.streams import Stream
 from app.observability.logs import get_logger
 from app.observability.metrics import PartitionMetrics
@@ -45,6 +46,7 @@ log = get_logger(__name__)
 
 _STRETCH = 8  # under load a transaction grows to this many commit intervals
 _IDLE_S = 1.0
+_EXPIRE_EVERY_S = 1.0
 _BACKOFF_S_MAX = 5.0
 _STOP_S_MAX = 10.0
 _LETTER_BYTES_SAFE = 512 * 1024
@@ -88,6 +90,7 @@ class TaskDeps:
     cache_entries: int = 50_000
     buffer_records: int = 20_000
     transaction_timeout_ms: int = 60_000
+    retention_ms: int = WINDOW_MS_MAX
     transactional: bool = True
 
 
@@ -283,6 +286,7 @@ class PartitionTask:
         writer = Writer(topics, self.partition, store.meta.log or uuid4().hex, self._letter_bytes_max)
         self.state, self.reason = "running", ""
         self._commit_began, self.last_commit_at = 0.0, time.monotonic()
+        expired_at = time.monotonic()
         while not self._stopping:
             async with deps.turn:
                 busy = core.step(deps.now())
@@ -291,6 +295,9 @@ class PartitionTask:
             if self._engine is not core.engine and not core.pending and self._committing is None:
                 core.switch(self._engine)
                 busy = True
+            if time.monotonic() - expired_at > _EXPIRE_EVERY_S and not core.settling:
+                expired_at = time.monotonic()
+                core.expire_slice(deps.retention_ms)
             if busy:
                 await asyncio.sleep(0)
             else:

@@ -81,3 +81,22 @@ async def test_sigterm_loses_nothing_and_is_quick(kafka: str, tmp_path: Path) ->
         made.start("a")
         found = await made.quiet()
     assert_same(by_id(found, started), replayed(log, made.segments, tmp_path / "replay.jsonl", started))
+
+
+async def test_at_least_once_may_repeat_but_never_differs(kafka: str, tmp_path: Path) -> None:
+    log = shared_data("retailrocket.jsonl.gz")
+    with cluster(kafka, tmp_path, guarantee="at_least_once", commit_events=40, commit_interval="5ms") as made:
+        await load(made, log)
+        started = now_ms()
+        for round_ in range(3):
+            worker = made.start("a")
+            await until(lambda n=round_: some_changes(made, 1_500 * (n + 1)), 60, worker.log)
+            worker.kill()
+            if round_ == 0:
+                shutil.rmtree(tmp_path / "a")
+        made.start("a")
+        found = await made.quiet()
+    once = {change["change_id"]: change for change in found}
+    for change in found:
+        assert {**change, "emitted_at": 0} == {**once[change["change_id"]], "emitted_at": 0}
+    assert_same(by_id(list(once.values()), started), replayed(log, made.segments, tmp_path / "replay.jsonl", started))

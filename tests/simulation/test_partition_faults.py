@@ -225,3 +225,17 @@ def test_erasing_a_user_leaves_nothing_behind() -> None:
     assert driver.store.due(b"t", T0 * 2, 10) == []
     driver.feed([REBALANCE])
     assert driver.store.meta.users == 0
+
+
+def test_users_idle_for_long_and_members_of_nothing_go() -> None:
+    driver = Driver(FakeEngine())
+    driver.feed([{"type": "click", "event_id": f"m{n}", "user_id": "member", "ts": T0 + n} for n in range(3)])
+    driver.feed([{"type": "click", "event_id": f"o{n}", "user_id": f"o{n:03d}", "ts": T0} for n in range(100)])
+    driver.engine.fire = lambda state, upto: []  # so that the member stays one
+    driver.feed([{"type": "click", "event_id": "late", "user_id": "fresh", "ts": T0 + 10 * HOUR_MS}])
+    gone = sum(driver.core.expire_slice(5 * HOUR_MS) for _ in range(4))
+    driver.commit()
+    assert gone == 100
+    assert [user for user, _ in driver.store.page(None, 10)] == ["fresh", "member"]
+    driver.feed([REBALANCE])
+    assert driver.store.meta.users == 2
