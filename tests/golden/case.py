@@ -34,7 +34,7 @@ class Case:
     until: int
     changes: tuple[Expected, ...]
     members: dict[str, int] | None
-    facts: tuple[dict[str, Any], ...]
+    facts: tuple[list[Any], ...]
     users: int
     fails: tuple[str, ...]
     loads: tuple[str, ...]
