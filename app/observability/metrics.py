@@ -52,7 +52,7 @@ class PartitionMetrics:
         self._watermark = of._watermark.labels(label)
         self.session = of.restarts.labels(label)
 
-    def committed(self, batch: Batch, _now: int, log_s: float, store_s: float) -> None:
+    def committed(self, batch: Batch, log_s: float, store_s: float) -> None:
         """One commit: the time until it was in the log, and the time of the store's write behind it."""
         of = self._of
         self._events.inc(batch.weight)

@@ -13,12 +13,12 @@ from typing import Any
 from app.domain.changes import Change
 from app.domain.errors import Refused
 from app.domain.events import Event
-from app.domain.limits import NEVER
 from app.domain.streams import Stream
 from app.streaming.cache import Cached, UserCache
 from app.streaming.merge import Entry, Lane, merge
 from app.streaming.ports import StepEngine
 from app.streaming.records import Batch, DeadLetter, LaneUpdate
+from app.streaming.sweeps import Sweeps
 from app.streaming.wakeups import Wakeups
 from app.streaming.watermark import Clock
 from tables import changelog
@@ -28,7 +28,6 @@ Decode = Callable[[bytes, Stream, bytes | None, str], Event]
 
 SLICE_RECORDS = 64  # a few milliseconds of work: what heartbeats, HTTP and the other partitions wait for
 SLICE_TIMERS = 64
-SLICE_USERS = 64
 SLICE_STATES = 256
 
 
@@ -97,8 +96,7 @@ class PartitionCore:
         self._writes: list[UserWrite] = []
         self._offsets = {lane.topic: lane.next_offset for lane in self.lanes}
         self._oldest_ms = 0
-        self._settled_upto: str | None = None
-        self._expired_upto: str | None = None
+        self._sweeps = Sweeps(self)
 
     # ------------------------------------------------------------------------------------------- input
     def offer(self, updates: Iterable[LaneUpdate]) -> None:
@@ -125,7 +123,7 @@ class PartitionCore:
     def step(self, now: int) -> bool:
         """One slice of what there is to do at the wall-clock instant `now`; False when there is nothing."""
         if self.settling:
-            self._settle_slice()
+            self._sweeps.settle_slice()
             return True
         self._latest = self.clock.latest(now)
         entries = merge(self.lanes, SLICE_RECORDS, self._admit)
@@ -238,50 +236,34 @@ class PartitionCore:
             self.weight += 1
         self.wakeups.arm(cached, state.due)
 
+    def settle(self, cached: Cached) -> None:
+        """Brings one user under the definitions in force."""
+        self._changes += self.engine.settle(cached.state)
+        self._touch(cached)
+        cached.changed = True
+        self.weight += 1
+        if cached.state.due < cached.armed:
+            self.wakeups.arm(cached, cached.state.due)
+
+    def untouched(self, cached: Cached) -> bool:
+        """Whether the next batch has nothing of this user so far."""
+        return cached.batch < self._number
+
     def _touch(self, cached: Cached) -> None:
         if cached.batch != self._number:
             cached.batch = self._number
             self._dirty.append(cached)
-
-    def _settle_slice(self) -> None:
-        rows = self.store.page(self._settled_upto, SLICE_USERS)
-        for user, row in rows:
-            cached = self.cache.adopt(user, row)
-            if cached.state.plan_digest != self.engine.plan.digest:
-                self._changes += self.engine.settle(cached.state)
-                self._touch(cached)
-                cached.changed = True
-                self.weight += 1
-                if cached.state.due < cached.armed:
-                    self.wakeups.arm(cached, cached.state.due)
-            self._settled_upto = user
-        if len(rows) < SLICE_USERS:
-            self.plan = self.engine.plan.digest
-            self._settled_upto = None
 
     def switch(self, engine: StepEngine) -> None:
         """From here on the definitions of `engine` hold: every user is brought under them before more input is processed."""
         assert not self._dirty, "switch between batches only"
         self.engine = engine
         self.cache.switch(engine)
-        self._settled_upto = None
+        self._sweeps = Sweeps(self)
 
     def expire_slice(self, retention_ms: int) -> int:
-        """Looks at the next users in the store's order and forgets those idle for `retention_ms`, members of nothing, with no timer.
-
-        Gives how many went. One slice a second visits every user of a partition in hours or days, which is soon enough.
-        """
-        rows = self.store.page(self._expired_upto, SLICE_USERS)
-        self._expired_upto = rows[-1][0] if len(rows) == SLICE_USERS else None
-        limit, gone = self.watermark - retention_ms, 0
-        for user, row in rows:
-            cached = self.cache.users.get(user)
-            if row.armed == NEVER and (cached is None or cached.batch < self._number):
-                state = cached.state if cached else self.engine.decode(changelog.decode_value(row.raw)[1])
-                if state.clock < limit and not state.members and state.due == NEVER:
-                    self.forget(user)
-                    gone += 1
-        return gone
+        """See `Sweeps.expire_slice`."""
+        return self._sweeps.expire_slice(retention_ms)
 
     def forget(self, user: str) -> None:
         """Removes the user's state with the next commit; what arrives later begins anew."""

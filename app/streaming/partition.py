@@ -18,7 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 from uuid import uuid4
 
 from aiokafka import TopicPartition
@@ -29,39 +29,27 @@ from app.domain.limits import WINDOW_MS_MAX
 from app.domain.streams import Stream
 from app.observability.logs import get_logger
 from app.observability.metrics import PartitionMetrics
-from app.streaming.core import Decode, PartitionCore, Poisoned, Start
+from app.streaming.beginning import Input, where_to_begin
+from app.streaming.committer import Committer, Pace
+from app.streaming.core import Decode, PartitionCore, Poisoned
 from app.streaming.io_thread import IoThread
 from app.streaming.messages import Topics, Writer
 from app.streaming.outbox import Fenced, Link, Outbox, TooLarge
 from app.streaming.ports import StepEngine
-from app.streaming.records import Batch, Chunk
+from app.streaming.records import Chunk
 from app.streaming.recovery import Rebuilder
 from app.streaming.restore import Restore
 from app.streaming.watermark import Clock
 from tables.kv import Kv
-from tables.meta import Meta
 from tables.store import PartitionStore
 
 log = get_logger(__name__)
 
-_STRETCH = 8  # under load a transaction grows to this many commit intervals
 _IDLE_S = 1.0
 _EXPIRE_EVERY_S = 1.0
 _BACKOFF_S_MAX = 5.0
 _STOP_S_MAX = 10.0
 _LETTER_BYTES_SAFE = 512 * 1024
-
-
-class Input(Protocol):
-    """The consumer, as a task sees it (`transport.KafkaInput`)."""
-
-    async def is_member(self) -> bool: ...
-    def has(self, partition: int) -> bool: ...
-    async def committed(self, partition: int) -> dict[str, int | None]: ...
-    async def bounds(self, partition: int) -> tuple[dict[str, int], dict[str, int]]: ...
-    async def start(self, partition: int, session: int, offsets: dict[str, int], ends: dict[str, int], asof: int) -> None: ...
-    async def stop(self, partition: int) -> None: ...
-    def hold(self, topic: str, partition: int, on: bool) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +93,6 @@ class PartitionTask:
         self.state = "recovering"
         self.reason = f"partition {partition} is starting"
         self.core: PartitionCore | None = None
-        self.last_commit_at = time.monotonic()
         self._deps = deps
         self._engine = deps.engine
         self._metrics = metrics
@@ -116,8 +103,7 @@ class PartitionTask:
         self._wake = asyncio.Event()
         self._stopping = False
         self._held: set[str] = set()
-        self._committing: asyncio.Task[None] | None = None
-        self._commit_began = 0.0
+        self._committer: Committer | None = None
         self._task: asyncio.Task[None] | None = None
 
     # ---------------------------------------------------------------------------------- from the outside
@@ -147,6 +133,11 @@ class PartitionTask:
             self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
+
+    @property
+    def last_commit_at(self) -> float:
+        """Monotonic seconds of the last commit; of now while there is nothing to commit."""
+        return self._committer.last_at if self._committer is not None else time.monotonic()
 
     @property
     def done(self) -> bool:
@@ -228,10 +219,9 @@ class PartitionTask:
             await self._work(core, store, outbox)
         finally:
             self.core = None
-            if self._committing is not None:
-                self._committing.cancel()
-                await asyncio.wait([self._committing])
-                self._committing = None
+            if self._committer is not None:
+                await self._committer.abandon()
+                self._committer = None
             with suppress(KafkaError, ConnectionError, RuntimeError):
                 await deps.input.stop(self.partition)
             await deps.io.run(outbox.close())
@@ -245,7 +235,7 @@ class PartitionTask:
         began = time.monotonic()
         read = await restore.run()
         log.info("recovered", partition=self.partition, records=read, users=store.meta.users, seconds=round(time.monotonic() - began, 2))
-        start = await self._start(store.meta)
+        start = await where_to_begin(deps.input, deps.streams, self.partition, store.meta, deps.transactional, self._engine.plan.digest)
         core = PartitionCore(
             self.partition, deps.streams, self._engine, store, deps.decode, deps.clock, start,
             deps.cache_entries, deps.transactional, frozenset(self._poison),
@@ -260,102 +250,37 @@ class PartitionTask:
     def _restoring(self, _read: int, left: int) -> None:
         self.reason = f"partition {self.partition} is recovering: {left} records left"
 
-    async def _start(self, meta: Meta) -> Start:
-        """Where to begin: the group's offsets, or the changelog's where the group has forgotten them or commits are no transactions."""
-        deps = self._deps
-        committed = await deps.input.committed(self.partition) if deps.transactional else {}
-        asof = deps.now()
-        first, ends = await deps.input.bounds(self.partition)
-        offsets = {}
-        for stream in deps.streams:
-            known = committed.get(stream.topic)
-            offset = known if known is not None else meta.offsets.get(stream.topic, first[stream.topic])
-            if offset < first[stream.topic]:
-                log.error(
-                    "records were deleted by the topic's retention before they were read",
-                    topic=stream.topic, partition=self.partition, records=first[stream.topic] - offset,
-                )  # fmt: skip
-                offset = first[stream.topic]
-            offsets[stream.topic] = offset
-        return Start(offsets, ends, asof, meta.watermark, meta.plan if meta.users else self._engine.plan.digest)
-
     # ------------------------------------------------------------------------------------------------ work
     async def _work(self, core: PartitionCore, store: PartitionStore, outbox: Outbox) -> None:
         deps = self._deps
         topics = replace(deps.topics, dead_letters_partitions=await deps.io.run(outbox.partitions(deps.topics.dead_letters)))
         writer = Writer(topics, self.partition, store.meta.log or uuid4().hex, self._letter_bytes_max)
+        pace = Pace(deps.commit_interval_ms, deps.commit_events)
+        self._committer = committer = Committer(
+            core, store, outbox, writer, deps.group, pace, deps.disk, deps.io, deps.turn, deps.now, self._metrics, self._wake.set
+        )
         self.state, self.reason = "running", ""
-        self._commit_began, self.last_commit_at = 0.0, time.monotonic()
         expired_at = time.monotonic()
         while not self._stopping:
+            self._wake.clear()
             async with deps.turn:
                 busy = core.step(deps.now())
             self._flow(core)
-            await self._maybe_commit(core, store, outbox, writer, busy)
-            if self._engine is not core.engine and not core.pending and self._committing is None:
+            await committer.maybe(busy)
+            if self._engine is not core.engine:
+                await committer.everything()
                 core.switch(self._engine)
-                busy = True
+                continue
             if time.monotonic() - expired_at > _EXPIRE_EVERY_S and not core.settling:
                 expired_at = time.monotonic()
                 core.expire_slice(deps.retention_ms)
             if busy:
                 await asyncio.sleep(0)
             else:
-                await self._idle(core)
-        await self._finish_commit()
-        if core.pending:
-            await self._commit(core, store, outbox, writer, await self._cut(core))
-
-    async def _idle(self, core: PartitionCore) -> None:
-        self._wake.clear()
-        wait_s = _IDLE_S
-        if not core.pending:
-            self.last_commit_at = time.monotonic()  # nothing to commit is as good as committed
-        elif self._committing is None:
-            wait_s = max(0.0, self._commit_began + self._deps.commit_interval_ms / 1000 - time.monotonic())
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), wait_s)
-
-    async def _maybe_commit(self, core: PartitionCore, store: PartitionStore, outbox: Outbox, writer: Writer, busy: bool) -> None:
-        full = core.weight >= self._deps.commit_events or core.changes_pending >= self._deps.commit_events
-        if self._committing is not None:
-            if self._committing.done() or (full and core.weight >= 2 * self._deps.commit_events):
-                await self._finish_commit()
-            else:
-                return
-        interval_s = self._deps.commit_interval_ms / 1000 * (_STRETCH if busy else 1)
-        if core.pending and (full or time.monotonic() - self._commit_began >= interval_s):
-            self._commit_began = time.monotonic()
-            batch = await self._cut(core)
-            self._committing = asyncio.create_task(self._commit(core, store, outbox, writer, batch))
-            self._committing.add_done_callback(lambda _: self._wake.set())
-
-    async def _cut(self, core: PartitionCore) -> Batch:
-        while True:
-            async with self._deps.turn:
-                if not core.capture():
-                    return core.cut()
-            await asyncio.sleep(0)
-
-    async def _finish_commit(self) -> None:
-        """Waits for the commit under way, if any, and raises what it raised."""
-        committing = self._committing
-        if committing is not None:
-            await asyncio.wait([committing])
-            self._committing = None
-            committing.result()
-
-    async def _commit(self, core: PartitionCore, store: PartitionStore, outbox: Outbox, writer: Writer, batch: Batch) -> None:
-        deps = self._deps
-        began = time.monotonic()
-        outgoing = writer.outgoing(batch, deps.now())
-        reached = await deps.io.run(outbox.commit(outgoing, writer.changelog(batch), writer.offsets(batch), deps.group))
-        logged = time.monotonic()
-        meta = Meta(reached, batch.watermark, writer.log_name, batch.plan, 0, batch.offsets)
-        await asyncio.get_running_loop().run_in_executor(deps.disk, store.apply, batch.writes, meta)
-        core.release(batch)
-        self.last_commit_at = time.monotonic()
-        self._metrics.committed(batch, deps.now(), logged - began, self.last_commit_at - logged)
+                due_s = committer.due_in_s()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), _IDLE_S if due_s is None else due_s)
+        await committer.everything()
 
     def _flow(self, core: PartitionCore) -> None:
         """Back pressure: a topic whose buffer is full is not fetched until half of it is gone."""
