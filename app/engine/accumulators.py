@@ -2,7 +2,7 @@
 
 Each class has `new() → cell`, `add(cell, ts, value) → whether an answer may have changed`, `read(cell, now) → value`.
 Entries come in the order of application. Cells are lists and dicts of plain values, so that state is bytes at any moment.
-`need` is the largest count worth telling apart (None: all), see `app.rules.needs`; `bound` how many distinct values are kept.
+`need` are the counts worth telling apart (None: all), see `app.rules.needs`; `bound` how many distinct values are kept.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ Cell = list[Any]
 
 
 class Count:
-    """A number, however many entries there were. `any` is count ≥ 1."""
+    """A number, however many entries there were."""
 
-    def __init__(self, need: int | None) -> None:
+    def __init__(self, need: tuple[int, ...] | None) -> None:
         self._need = need
 
     def new(self) -> Cell:
@@ -27,7 +27,7 @@ class Count:
 
     def add(self, cell: Cell, ts: int, value: Any) -> bool:
         cell[0] += 1
-        return self._need is None or cell[0] <= self._need
+        return self._need is None or cell[0] in self._need
 
     def read(self, cell: Cell, now: int) -> Any:
         return cell[0]
@@ -133,9 +133,9 @@ class Different:
     """How many different keys there were (values, days, sessions): distinct, days, session_count. Past `bound` the number is a lower
     bound."""
 
-    def __init__(self, need: int | None, bound: int = limits.MAX_POINTS) -> None:
+    def __init__(self, need: tuple[int, ...] | None, bound: int = limits.MAX_POINTS) -> None:
         self._need = need
-        self._keep = min(need or bound, bound)
+        self._keep = min(need[-1] if need else bound, bound)
 
     def new(self) -> Cell:
         return [{}, False]
@@ -148,7 +148,7 @@ class Different:
             cell[1] = True
             return False
         seen[value] = 1
-        return True
+        return self._need is None or len(seen) in self._need
 
     def read(self, cell: Cell, now: int) -> Any:
         return len(cell[0])

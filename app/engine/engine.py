@@ -8,7 +8,7 @@ given.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from app.domain.changes import Cause, Change, DefinitionRef, make_change
@@ -27,9 +27,13 @@ from app.engine.signals import TEMPLATE, Signal
 from app.engine.state import UserState
 from app.engine.units import SEPARATOR, Unit, instance_key, is_member, member_key, split_member_key
 from app.engine.values import key_value, scalar_key
+from app.rules import ast
+from app.rules.ast import Node
 from app.rules.plan import Plan, UnitSpec, group_digest
+from app.rules.types import uses_each
 
 TIMER_RANK = -1
+_CONSTANTS = (ast.Literal, ast.Duration, ast.ListOf)
 
 
 class Engine:
@@ -66,8 +70,20 @@ class Engine:
         when: Condition | None = trees[0] if trees else None
         leave = trees[1] if len(trees) > 1 else None
         unit = Unit(spec, place, when, leave, self._ref(spec))
+        unit.silent = unit.each and unit.kind == "segment" and self._silent(spec.trees[0], owner)
         self.units.append(unit)
         self._by_name[unit.name] = unit
+
+    def _silent(self, when: Node, owner: str) -> bool:
+        """Whether a value of which nothing is known cannot be in, whatever else is known of the user, because a part of the condition that
+        reads only what is kept of the value says no. Such a value is not asked about before something is fed for it."""
+        nothing = states.new_state("", "")
+        for part in when.operands if isinstance(when, ast.And) else (when,):
+            reads = list(_outermost(part))
+            alone = bool(reads) and all(isinstance(node, ast.Aggregate) and uses_each(node) for node in reads)
+            if alone and self._compiler.condition(part, owner)(nothing, 0, "s") == (False, NEVER):
+                return True
+        return False
 
     def _ref(self, spec: UnitSpec) -> DefinitionRef:
         if spec.group is not None:
@@ -274,7 +290,7 @@ class Engine:
                 self._push_out(state, segment, next(iter(values)), key, due, flips)
             self._own_cells(state, segment, key)
         if now_in is not before:
-            due.update((unit.place, key) for unit in self._each_units[segment])
+            due.update((unit.place, key) for unit in self._each_units[segment] if before is not None or not unit.silent)
 
     def _own_cells(self, state: UserState, segment: str, key: str) -> None:
         """A new value's cells start from what un-keyed events left before it."""
@@ -399,3 +415,12 @@ def _merged(known: dict[str, tuple[int, Any]], news: Mapping[str, Any], ts: int)
         known[name] = (ts, value)
         changed = True
     return changed
+
+
+def _outermost(node: Node) -> Iterator[Node]:
+    """What a condition reads: its leaves but for constants, an aggregate being one leaf."""
+    below = () if isinstance(node, ast.Aggregate) else ast.children(node)
+    if not below and not isinstance(node, _CONSTANTS):
+        yield node
+    for child in below:
+        yield from _outermost(child)

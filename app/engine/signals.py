@@ -26,7 +26,7 @@ from app.rules.walk import nodes
 
 TEMPLATE = ""
 _MISSING = object()
-_NOTHING: dict[str, Any] = {}
+_NOTHING: dict[Any, Any] = {}
 
 Take = Callable[[UserState, Mapping[str, Any], int], bool]
 Reading = Callable[[UserState, int, str | None], tuple[Any, int]]
@@ -137,7 +137,17 @@ class Signal:
         if self.composite:
             return self.take_composite(state, fields, ts, mask, each)
         value = self._value(fields, ts, state.session_start) if self._value is not None else 1
-        return value is not _MISSING and self._store.add(self.own_cell(state, each), ts, value, state)
+        if value is _MISSING:
+            return False
+        cells = state.signals.get(self.key)
+        if cells is None:
+            cells = state.signals[self.key] = {}
+        cell = cells.get(each)
+        if cell is None:
+            cell = cells[each] = self._store.new()
+        if self._store.direct:
+            return self._store.keep.add(cell, ts, value)  # type: ignore[no-any-return]
+        return self._store.add(cell, ts, value, state)
 
     def take_composite(self, state: UserState, fields: Mapping[str, Any], ts: int, mask: int, each: str | None) -> bool:
         """Feed an event that satisfies the leaves in `mask` to a chain's or an absence's signal."""
@@ -224,13 +234,20 @@ class Signal:
 
     def bind_at_least(self, k: int) -> Reading:
         """`at_least` for one k as one function."""
-        if self.composite or self.keyed or not hasattr(self._store.keep, "at_least"):
+        if self.composite or not hasattr(self._store.keep, "at_least"):
             return lambda state, now, each: self.at_least(state, now, each, k)
-        key, test = self.key, self._store.keep.at_least
+        key, test, never = self.key, self._store.keep.at_least, (False, NEVER)
+
+        def answer_each(state: UserState, now: int, each: str | None) -> tuple[bool, int]:
+            cell = state.signals.get(key, _NOTHING).get(each)
+            return never if cell is None else test(cell, now, k)
+
+        if self.keyed:
+            return answer_each
 
         def answer(state: UserState, now: int, each: str | None) -> tuple[bool, int]:
             cell = state.signals.get(key)
-            return (False, NEVER) if cell is None else test(cell, now, k)
+            return never if cell is None else test(cell, now, k)
 
         return answer
 
@@ -246,7 +263,7 @@ class Signal:
 
     def capped(self, value: Any) -> bool:
         """Whether a counting signal's value is a lower bound, kept only as far as the definitions need."""
-        return self.fn in COUNTING and isinstance(self.need, int) and type(value) is int and value >= self.need
+        return self.fn in COUNTING and isinstance(self.need, tuple) and type(value) is int and value >= self.need[-1]
 
     @property
     def store(self) -> Store:
@@ -405,13 +422,13 @@ def _sliding(spec: SignalSpec, window_ms: int, bound: int) -> Any:
         case "any":
             return sliding.Whether(window_ms)
         case "count":
-            return sliding.Count(window_ms, _most(spec), bound)
+            return sliding.Count(window_ms, _counts(spec), bound)
         case "sum" | "avg":
             return sliding.Total(window_ms, spec.node.fn == "avg", _thresholds(spec), bound)
         case "min" | "max":
             return sliding.Extreme(window_ms, spec.node.fn == "max", bound)
         case "distinct" | "days" | "session_count":
-            return sliding.Different(window_ms, _most(spec), bound)
+            return sliding.Different(window_ms, _counts(spec), bound)
         case "first":
             return sliding.First(window_ms, bound)
         case "last":
@@ -420,7 +437,11 @@ def _sliding(spec: SignalSpec, window_ms: int, bound: int) -> Any:
             return sliding.Top(window_ms, bound)
 
 
-def _most(spec: SignalSpec) -> int | None:
+def _counts(spec: SignalSpec) -> tuple[int, ...] | None:
+    return tuple(int(k) for k in spec.need) if isinstance(spec.need, tuple) else None
+
+
+def _age(spec: SignalSpec) -> int | None:
     return spec.need if isinstance(spec.need, int) else None
 
 
@@ -447,17 +468,17 @@ def _accumulator(spec: SignalSpec, bound: int) -> Any:
         case "any":
             return _Whether()
         case "count":
-            return accumulators.Count(_most(spec))
+            return accumulators.Count(_counts(spec))
         case "sum" | "avg":
             return accumulators.Total(spec.node.fn == "avg", _thresholds(spec))
         case "min" | "max":
             return accumulators.Extreme(spec.node.fn == "max")
         case "distinct" | "days" | "session_count":
-            return accumulators.Different(_most(spec), bound)
+            return accumulators.Different(_counts(spec), bound)
         case "first" | "last":
             return accumulators.Edge(spec.node.fn == "last")
         case "since" | "since_first":
-            return accumulators.Moment(spec.node.fn == "since", _most(spec))
+            return accumulators.Moment(spec.node.fn == "since", _age(spec))
         case "decay":
             return accumulators.Decay(spec.node.half_life_ms)
         case _:

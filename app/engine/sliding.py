@@ -39,11 +39,12 @@ class Whether:
 
 
 class Count:
-    """The number of entries: [times, weights or None]. With `need` only the latest `need` are kept."""
+    """The number of entries: [times, weights or None]. With `need`, the counts that matter, no more than its largest are kept."""
 
-    def __init__(self, window_ms: int, need: int | None, bound: int = MAX_POINTS) -> None:
+    def __init__(self, window_ms: int, need: tuple[int, ...] | None, bound: int = MAX_POINTS) -> None:
         self._w = window_ms
         self._need = need
+        self._most = need[-1] if need else 0
         self._bound = bound
 
     def new(self) -> Cell:
@@ -55,10 +56,10 @@ class Count:
             self._expire(cell, ts)
         times.append(ts)
         if self._need is not None:
-            if len(times) > self._need:
+            if len(times) > self._most:
                 del times[0]
                 return False
-            return True
+            return len(times) in self._need
         if cell[1] is not None:
             cell[1].append(1)
         if len(times) > self._bound:
@@ -310,13 +311,13 @@ class Last:
 
 
 class Different:
-    """How many different keys (values, days, sessions): {key: its latest time}, least recent first. With `need` only the `need` most
-    recent are kept."""
+    """How many different keys (values, days, sessions): {key: its latest time}, least recent first. With `need`, the counts
+    that matter, only as many as its largest are kept."""
 
-    def __init__(self, window_ms: int, need: int | None, bound: int = MAX_POINTS) -> None:
+    def __init__(self, window_ms: int, need: tuple[int, ...] | None, bound: int = MAX_POINTS) -> None:
         self._w = window_ms
         self._need = need
-        self._keep = min(need or bound, bound)
+        self._keep = min(need[-1] if need else bound, bound)
 
     def new(self) -> Cell:
         return [{}, False]
@@ -332,7 +333,7 @@ class Different:
             del seen[next(iter(seen))]
             cell[1] = self._need is None
             return False
-        return True
+        return self._need is None or len(seen) in self._need
 
     def _expire(self, cell: Cell, now: int) -> None:
         seen, edge = cell[0], now - self._w

@@ -19,6 +19,7 @@ from app.rules.ast import Node
 
 Cell = list[Any]
 Carrier = list[Any]
+_NO_CARRIERS: list[Carrier] = []
 
 
 class Source(Protocol):
@@ -107,8 +108,17 @@ class ChainSource:
             self._close(chain)
             chain[1] = ts
         tied, waiting = chain[2], chain[3]
+        last = mask & self._bits[-1]
+        if not tied:  # nothing else happened at this instant: what was before decides alone
+            tied[mask] = 1
+            if not last:
+                return _NO_CARRIERS
+            if chain[0][-1] >= 0 and ts - chain[0][-1] <= self._within:
+                return [carrier]
+            waiting[mask] = [carrier]
+            return _NO_CARRIERS
         tied[mask] = tied.get(mask, 0) + 1
-        if mask & self._bits[-1]:
+        if last:
             kept = waiting.setdefault(mask, [])
             if len(kept) < MAX_POINTS:  # a thousand last steps in one millisecond are a bot's
                 kept.append(carrier)
@@ -121,8 +131,6 @@ class ChainSource:
     def _completes(self, chain: Cell, ts: int, own: int) -> bool:
         """Whether a last event with the steps `own` has a chain, using what was before the instant and the other events of the instant."""
         best, tied = chain[0], chain[2]
-        if len(tied) == 1 and tied[own] == 1:
-            return bool(best[-1] >= 0 and ts - best[-1] <= self._within)
         others = {m: n - (m == own) for m, n in tied.items() if n - (m == own) > 0}
         last = len(self._bits) - 1
         for covered in range(last, -1, -1):
@@ -146,7 +154,8 @@ class ChainSource:
         if len(best) == 1 and len(tied) == 1:
             if next(iter(tied)) & self._bits[0]:
                 best[0] = ts
-            chain[2], chain[3] = {}, {}
+            tied.clear()
+            chain[3].clear()
             return
         before = list(best)
         for covered in range(1, len(best) + 1):

@@ -40,6 +40,8 @@ class Unit:
         """Whether getting in is a question of `when` alone."""
         self.ref = ref
         self.dependents: tuple[int, ...] = ()
+        self.silent = False
+        """Of a `for_each` segment: whether a value of which nothing is known cannot be in."""
         self.newborn = self.kind != "group" and not self.each and self._speaks_of_nothing(spec)
 
     def _speaks_of_nothing(self, spec: UnitSpec) -> bool:

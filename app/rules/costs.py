@@ -141,7 +141,7 @@ def _entries(spec: SignalSpec, options: EngineOptions) -> int:
         return HALF_LIVES_MAX
     if fn in ("any", "last", *AGES) or (window.kind != "last" and fn not in ("top", "distinct", "days", "session_count")):
         return 1
-    need = spec.need if isinstance(spec.need, int) and fn in COUNTING else None
+    need = int(spec.need[-1]) if isinstance(spec.need, tuple) and fn in COUNTING else None
     most = min(need or options.max_points, options.max_points)
     length: int | None = window.ms if window.kind == "last" else _PERIOD_MS.get(window.kind)
     if fn == "session_count" and window.kind == "session":

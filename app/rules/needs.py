@@ -13,8 +13,8 @@ AGES = ("since", "since_first")
 TOTALS = ("sum",)
 
 Need = int | tuple[float, ...] | None
-"""What an aggregate is compared with: a count's largest, an age's smallest (ms), a total's every value; None where its whole value is
-used."""
+"""What an aggregate is compared with: every value at which a count or a total begins to compare otherwise, ascending; of an age the
+smallest (ms). None where the whole value is used."""
 
 
 def thresholds(tree: Node) -> dict[ast.Aggregate, Need]:
@@ -54,33 +54,40 @@ def merged(fn: str, a: Need, b: Need) -> Need:
 def _compared(node: Node) -> tuple[ast.Aggregate, Need] | None:
     """(aggregate, need) when `node` compares an aggregate with constants only."""
     match node:
-        case ast.Compare(op, ast.Aggregate() as aggregate, ast.Literal(value, "number")) if aggregate.fn in COUNTING:
-            return aggregate, need_of(op, value)
-        case ast.Compare(op, ast.Literal(value, "number"), ast.Aggregate() as aggregate) if aggregate.fn in COUNTING:
-            return aggregate, need_of(MIRRORED[op], value)
-        case ast.Between(ast.Aggregate() as aggregate, ast.Literal(_, "number"), ast.Literal(high, "number")) if aggregate.fn in COUNTING:
-            return aggregate, need_of("<=", high)
+        case ast.Compare(op, ast.Aggregate() as aggregate, ast.Literal() | ast.Duration() as constant):
+            return _need(aggregate, [(op, constant)])
+        case ast.Compare(op, ast.Literal() | ast.Duration() as constant, ast.Aggregate() as aggregate):
+            return _need(aggregate, [(MIRRORED[op], constant)])
+        case ast.Between(ast.Aggregate() as aggregate, low, high) if _constant(low) and _constant(high):
+            return _need(aggregate, [(">=", low), ("<=", high)])
         case ast.In(ast.Aggregate() as aggregate, items, _) if aggregate.fn in COUNTING:
-            return aggregate, max((need_of("==", i.value) for i in items.items if isinstance(i, ast.Literal)), default=1)
-        case ast.Compare(op, ast.Aggregate() as aggregate, ast.Literal(value, "number")) | ast.Compare(
-            op, ast.Literal(value, "number"), ast.Aggregate() as aggregate
-        ) if aggregate.fn in TOTALS and op not in ("==", "!="):
-            return aggregate, (value,)
-        case ast.Between(ast.Aggregate() as aggregate, ast.Literal(low, "number"), ast.Literal(high, "number")) if aggregate.fn in TOTALS:
-            return aggregate, tuple(sorted((low, high)))
-        case ast.Compare(_, ast.Aggregate() as aggregate, ast.Duration(ms)) | ast.Compare(
-            _, ast.Duration(ms), ast.Aggregate() as aggregate
-        ) if aggregate.fn in AGES:
-            return aggregate, ms
-        case ast.Between(ast.Aggregate() as aggregate, ast.Duration(low), ast.Duration(high)) if aggregate.fn in AGES:
-            return aggregate, min(low, high)
+            return _need(aggregate, [("==", item) for item in items.items])
         case _:
             return None
 
 
+def _constant(node: Node) -> bool:
+    return isinstance(node, ast.Literal | ast.Duration)
+
+
+def _need(aggregate: ast.Aggregate, tests: list[tuple[str, Node]]) -> tuple[ast.Aggregate, Need] | None:
+    if aggregate.fn in AGES:
+        ages = [constant.ms for _, constant in tests if isinstance(constant, ast.Duration)]
+        return (aggregate, min(ages)) if ages else None
+    numbers = [(op, constant.value) for op, constant in tests if isinstance(constant, ast.Literal) and constant.kind == "number"]
+    if aggregate.fn in COUNTING:
+        return aggregate, tuple(sorted({k for op, value in numbers for k in crossings(op, value) if k > 0})) or (1,)
+    if aggregate.fn in TOTALS and all(op not in ("==", "!=") for op, _ in numbers):
+        return aggregate, tuple(sorted({value for _, value in numbers}))
+    return None
+
+
+def crossings(op: str, value: float) -> tuple[int, ...]:
+    """The counts at which `count op value` begins to give another answer than one less does."""
+    reach, above = math.ceil(value), math.floor(value) + 1
+    if op in (">=", "<"):
+        return (reach,)
+    return (above,) if op in (">", "<=") else (reach, above)
+
+
 MIRRORED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
-
-
-def need_of(op: str, value: float) -> int:
-    """The smallest count beyond which `count op value` no longer changes, at least 1."""
-    return max(1, math.ceil(value) if op in (">=", "<") else math.floor(value) + 1)

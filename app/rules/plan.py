@@ -123,7 +123,7 @@ def _signals(definitions: Definitions, options: EngineOptions) -> list[SignalSpe
 
 def _add_signal(found: dict[int, SignalSpec], node: ast.Aggregate, segment: str, need: Need, max_points: int) -> None:
     key = signal_key(node, segment)
-    if isinstance(need, int) and node.fn in COUNTING and need > max_points:
+    if isinstance(need, tuple) and node.fn in COUNTING and need[-1] > max_points:
         need = None
     before = found.get(key)
     if before is not None:
