@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 ROUND_S = 0.1  # longest silence between two rounds, so that time can pass
 PACE_S = 0.01  # shortest: under a trickle of events a round each would be all the worker does
+PACE_LOADED_S = 0.05  # after a round of LOADED_RECORDS or more: then throughput counts, and there is enough to do meanwhile
+LOADED_RECORDS = 500
 LATEST, EARLIEST = -1, -2
 _QUESTIONS = 2  # a connection of its own: on the fetches' it would wait behind their long polls
 _ASK_S_MAX = 10.0
@@ -60,6 +62,7 @@ class Fetching:
         self._topics = tuple(topics)
         self._feeds: dict[int, Feed] = {}
         self._last_round = 0.0
+        self._pace_s = PACE_S
         self._proc_fetch_request = consumer._fetcher._proc_fetch_request
         consumer._fetcher._proc_fetch_request = self._timed_fetch
         self.failures = 0
@@ -102,10 +105,11 @@ class Fetching:
                     waiter.cancel()
                 elif not waiter.cancelled() and waiter.exception():
                     raise waiter.exception()
-            if (rest := self._last_round + PACE_S - time.monotonic()) > 0:
+            if (rest := self._last_round + self._pace_s - time.monotonic()) > 0:
                 await asyncio.sleep(rest)
             self._last_round = time.monotonic()
             records = self._drain(fetcher)
+            self._pace_s = PACE_LOADED_S if sum(map(len, records.values())) >= LOADED_RECORDS else PACE_S
             await self._ask_again(records)
         return self._chunks(records)
 
