@@ -89,7 +89,7 @@ MUTATIONS = (
     Mutation("profile: null removes nothing", ENGINE, "        known[name] = (ts, value)\n", "        if value is not None:\n            known[name] = (ts, value)\n"),
     # --- late events and stored state
     Mutation("late: no retraction", ENGINE, "for key in before.members.keys() ^ after.members.keys():", "for key in after.members.keys() - before.members.keys():"),
-    Mutation("late: seq begins anew", PAST, "fresh.seq = state.seq", "fresh.seq = fresh.seq + 0"),
+    Mutation("late: seq begins anew", PAST, "fresh.seq, fresh.past, fresh.core = state.seq, past, None", "fresh.past, fresh.core = past, None"),
     Mutation("late: a tied event takes the place before its equals", PAST, "> (event.ts, event.rank):", ">= (event.ts, event.rank):"),
     Mutation("late: an event of the clock's instant is late", PAST, "late = event.ts < state.clock", "late = event.ts <= state.clock"),
     Mutation("late: a lower rank at the clock's instant goes last", ENGINE, "if ts < state.clock or (ts == state.clock and event.rank < state.rank):", "if ts < state.clock:"),
