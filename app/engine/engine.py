@@ -283,20 +283,22 @@ class Engine:
         """A value of a `for_each` segment is the most recent now; if it is one too many the least recent leaves, with all that was kept
         of it."""
         values = state.values.setdefault(segment, {})
-        before = values.pop(key, None)
+        before, known = values.pop(key, None), False
         values[key] = now_in = before or in_domain
         if before is None:
             if len(values) > self._max_values.get(segment, FOR_EACH_VALUES_DEFAULT):
                 self._push_out(state, segment, next(iter(values)), key, due, flips)
-            self._own_cells(state, segment, key)
+            known = self._own_cells(state, segment, key)
         if now_in is not before:
-            due.update((unit.place, key) for unit in self._each_units[segment] if before is not None or not unit.silent)
+            ask_all = before is not None or known
+            due.update((unit.place, key) for unit in self._each_units[segment] if ask_all or not unit.silent)
 
-    def _own_cells(self, state: UserState, segment: str, key: str) -> None:
-        """A new value's cells start from what un-keyed events left before it."""
-        for signal in self._each_signals[segment]:
-            if signal.composite and TEMPLATE in state.signals.get(signal.key, ()):
-                signal.own_cell(state, key)
+    def _own_cells(self, state: UserState, segment: str, key: str) -> bool:
+        """A new value's cells start from what un-keyed events left before it; whether there was any."""
+        found = [s for s in self._each_signals[segment] if s.composite and TEMPLATE in state.signals.get(s.key, ())]
+        for signal in found:
+            signal.own_cell(state, key)
+        return bool(found)
 
     def _push_out(self, state: UserState, segment: str, key: str, by: str, due: set[Instance], flips: list[Flip]) -> None:
         del state.values[segment][key]
