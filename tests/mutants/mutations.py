@@ -67,7 +67,7 @@ MUTATIONS = (
     Mutation("filter: between leaves out its lower end", FILTERS, "ast.Compare(\">=\", operand, low)", "ast.Compare(\">\", operand, low)"),
     Mutation("filter: not in holds for null", FILTERS, "return type(value) is str and (value in texts) is not negated", "return (value in texts) is not negated"),
     Mutation("values: true is the number 1", VALUES, "return \"b1\" if value else \"b0\"", "return f\"n{int(value)}\""),
-    Mutation("need: one entry less is kept than a comparison tells apart", NEEDS, "else math.floor(value) + 1)", "else math.floor(value))"),
+    Mutation("need: one entry less is kept than a comparison tells apart", NEEDS, "else (reach, above)", "else (reach,)"),
     Mutation("age: calculated ages are folded into a line", CONTINUOUS, "        if self.tree is not None:\n            return self.tree.at(delta)\n", ""),
     # --- the machine
     Mutation("min_dwell: a millisecond too long", JUDGE, "free = since + unit.dwell_ms", "free = since + unit.dwell_ms + 1"),
@@ -84,7 +84,7 @@ MUTATIONS = (
     Mutation("dedupe: an event at the window's end is a duplicate", ENGINE, "event.ts - before < self.options.dedupe_window_ms", "event.ts - before <= self.options.dedupe_window_ms"),
     Mutation("dedupe: ids are forgotten too early", ENGINE, "if seen[oldest] > edge and", "if seen[oldest] > edge + 1 and"),
     Mutation("for_each: one value too few", ENGINE, "if len(values) > self._max_values", "if len(values) >= self._max_values"),
-    Mutation("for_each: a touch does not make recent", ENGINE, "before = values.pop(key, None)", "before = values.get(key)"),
+    Mutation("for_each: a touch does not make recent", ENGINE, "before, known = values.pop(key, None), False", "before, known = values.get(key), False"),
     Mutation("for_each: the history of what is pushed out stays", ENGINE, "state.signals.get(signal.key, {}).pop(key, None)", "state.signals.get(signal.key, {})"),
     Mutation("profile: null removes nothing", ENGINE, "        known[name] = (ts, value)\n", "        if value is not None:\n            known[name] = (ts, value)\n"),
     # --- late events and stored state

@@ -10,7 +10,7 @@ from tests.properties import checks
 from tests.properties.chance import Drawn
 from tests.properties.scenarios import QUARTER_MS, Scenario, arrivals, scenarios
 
-EXAMPLES = 120 if settings.default is None or settings.default.max_examples <= 100 else settings.default.max_examples
+EXAMPLES = 60 if settings.default is None or settings.default.max_examples <= 100 else settings.default.max_examples
 pytestmark = pytest.mark.timeout(600)
 runs = settings(max_examples=EXAMPLES)
 

@@ -8,7 +8,7 @@ from tests.properties.scenarios import Scenario, scenarios
 from tests.support.oracle import canonical_run
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(scenarios())
 def test_candidate_instants_are_enough(scenario: Scenario) -> None:
     every_ms = canonical_run(scenario.definitions, scenario.options, scenario.events, scenario.until, dense=True)

@@ -16,7 +16,7 @@ from tests.properties.chance import Seeded
 from tests.properties.scenarios import QUARTER_MS, Scenario, arrival, make_scenario
 
 FIXED = 20_261_122
-SCENARIOS = int(os.environ.get("SCENARIOS", "400"))
+SCENARIOS = int(os.environ.get("SCENARIOS", "240"))
 MOST_EVENTS = 12
 PARTS = 4
 pytestmark = pytest.mark.timeout(1_800)
