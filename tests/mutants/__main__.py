@@ -70,7 +70,10 @@ def _try(mutation: Mutation, slots: list[Path]) -> Outcome:
         if found != 1:
             return Outcome(mutation, "LOST", f"old text found {found} times in {mutation.file}", 0)
         target.write_text(original.replace(mutation.old, mutation.new), encoding="utf-8")
-        killer = _run_suite(slot)
+        try:
+            killer = _run_suite(slot)
+        except RuntimeError as error:
+            return Outcome(mutation, "UNKNOWN", str(error), time.monotonic() - start)
         return Outcome(mutation, "killed" if killer else "SURVIVED", killer, time.monotonic() - start)
     finally:
         target.write_text(original, encoding="utf-8")
@@ -85,7 +88,9 @@ def _run_suite(slot: Path) -> str:
         done = subprocess.run(command, cwd=slot, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
         return "a check that never ends"
-    return "" if done.returncode == 0 else done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+    if done.returncode < 0:
+        raise RuntimeError(f"the hunt was ended by signal {-done.returncode}: that says nothing of the mutant")
+    return "" if done.returncode == 0 else done.stdout.strip() or done.stderr.strip()[-200:] or f"exit code {done.returncode}"
 
 
 if __name__ == "__main__":
