@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.domain import limits
-from app.engine.exact import added, place, quotient
+from app.engine.exact import added, pack, rounded_sum, unpack
 from app.engine.values import key_value
 
 Cell = list[Any]
@@ -31,39 +31,6 @@ class Count:
 
     def read(self, cell: Cell, now: int) -> Any:
         return cell[0]
-
-
-class Total:
-    """sum, or avg: [entries, numerator, binary exponent], exact. `thresholds`: all it is compared with, None where its whole value is
-    used."""
-
-    def __init__(self, mean: bool, thresholds: tuple[float, ...] | None = None) -> None:
-        self._mean = mean
-        self._thresholds = thresholds
-
-    def new(self) -> Cell:
-        return [0, _pack(0), 0]
-
-    def add(self, cell: Cell, ts: int, value: Any) -> bool:
-        before = place(self.read(cell, ts), self._thresholds) if self._thresholds is not None else None
-        cell[0] += 1
-        num, cell[2] = added(_unpack(cell[1]), cell[2], value)
-        cell[1] = _pack(num)
-        return self._thresholds is None or before != place(self.read(cell, ts), self._thresholds)
-
-    def read(self, cell: Cell, now: int) -> Any:
-        if self._mean:
-            return quotient(_unpack(cell[1]), cell[2], cell[0]) if cell[0] else None
-        return quotient(_unpack(cell[1]), cell[2])
-
-
-def _pack(num: int) -> int | str:
-    """A whole number as stored state can hold it: beyond 64 bits as hexadecimal text."""
-    return num if -(1 << 63) <= num < (1 << 63) else hex(num)
-
-
-def _unpack(stored: int | str) -> int:
-    return stored if type(stored) is int else int(stored, 16)  # type: ignore[arg-type]
 
 
 class Extreme:
@@ -212,13 +179,13 @@ class Decay:
         num, k = added(0, 0, value)
         num, k = num * top, k + bottom.bit_length() - 1
         if cell and cell[-3] == q:
-            n, kn = _unpack(cell[-2]), cell[-1]
+            n, kn = unpack(cell[-2]), cell[-1]
             num, k = (num + (n << (k - kn)), k) if kn <= k else ((num << (kn - k)) + n, kn)
-            cell[-2:] = [_pack(num), k]
+            cell[-2:] = [pack(num), k]
         else:
             while cell and cell[0] < q - self.KEEP:
                 del cell[:3]
-            cell += [q, _pack(num), k]
+            cell += [q, pack(num), k]
         return True
 
     def raw(self, cell: Cell, now: int) -> float | None:
@@ -229,10 +196,10 @@ class Decay:
             age = q_now - cell[i]
             if age > self.KEEP:
                 continue
-            n, kn = _unpack(cell[i + 1]), cell[i + 2] + age
+            n, kn = unpack(cell[i + 1]), cell[i + 2] + age
             num, k = (num + (n << (k - kn)), k) if kn <= k else ((num << (kn - k)) + n, kn)
         top, bottom = (2.0 ** (-r / self.half_life_ms)).as_integer_ratio()
-        value = quotient(num * top, k + bottom.bit_length() - 1)
+        value = rounded_sum(num * top, k + bottom.bit_length() - 1)
         return None if value is None else float(value)
 
     def read(self, cell: Cell, now: int) -> Any:

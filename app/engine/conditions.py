@@ -22,7 +22,7 @@ from app.engine.state import UserState
 from app.engine.values import calculate, comparer, is_number, key_value, text_test
 from app.rules import ast
 from app.rules.ast import Node
-from app.rules.needs import COUNTING, MIRRORED, TOTALS
+from app.rules.needs import COUNTING, MIRRORED
 from app.rules.plan import held_name, signal_key
 from app.rules.types import compile_regex
 from app.rules.walk import nodes
@@ -32,6 +32,7 @@ Condition = Callable[[UserState, int, str | None], Answer]
 Reading = Callable[[UserState, int, str | None], tuple[Any, int]]
 FormReading = Callable[[UserState, int, str | None], tuple[Form | None, int]]
 
+_ORDERS = (">=", ">", "<", "<=")
 CALENDAR_STEPS_MAX = 400  # hours looked ahead for a flip of hour(), weekday(), date(): over two weeks; then it is asked again
 HORIZON_MS = limits.WINDOW_MS_MAX  # how far ahead a flip of since() or decay() is searched
 
@@ -122,9 +123,10 @@ class Compiler:
         test = comparer(op, static_type(left), static_type(right))
         if isinstance(right, ast.Literal | ast.Duration):
             constant = right.value if isinstance(right, ast.Literal) else right.ms
-            if isinstance(left, ast.Aggregate) and left.fn in TOTALS:
-                return self._signal(left, owner).bind_compare(lambda v: test(v, constant))
-            if op in (">=", ">", "<", "<=") and _only_falls(left):
+            if isinstance(left, ast.Aggregate) and left.fn in ("sum", "avg"):
+                limit = constant if op in _ORDERS and is_number(constant) else None
+                return self._signal(left, owner).bind_compare(lambda v: test(v, constant), limit)
+            if op in _ORDERS and _only_falls(left):
                 return _falling(self.reading(left, owner), lambda v: test(v, constant), op in (">=", ">"))
             return _test1(self.reading(left, owner), lambda v: test(v, constant))
         return _test2(self.reading(left, owner), self.reading(right, owner), test)

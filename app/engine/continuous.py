@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 from typing import Protocol
 
 from app.domain import limits
@@ -73,7 +74,7 @@ class Linear:
         return Linear(self.a + sign * other.a, self.b + sign * other.b, tuple((h, c) for h, c in decays.items() if c))
 
     def times(self, factor: float) -> Linear:
-        return Linear(self.a * factor, self.b * factor, tuple((h, c * factor) for h, c in self.decays))
+        return Linear(self.a * factor, self.b * factor, tuple((h, c * factor) for h, c in self.decays if factor))
 
     @property
     def constant(self) -> bool:
@@ -112,8 +113,10 @@ def _wider(low: float, high: float) -> Interval:
     return low - slack, high + slack
 
 
-def combine(op: str, left: Form, right: Form) -> Form:
-    """left op right, as a linear form where that is possible."""
+def combine(op: str, left: Form, right: Form) -> Form | None:
+    """left op right, as a linear form where that is possible; None where it is null for good, divided by what stays zero."""
+    if op == "/" and isinstance(right, Linear) and right.constant and not right.at(0):
+        return None
     tree = Combined(op, left, right)
     folded = _folded(op, left, right) if isinstance(left, Linear) and isinstance(right, Linear) else None
     if folded is None:
@@ -194,6 +197,8 @@ class _Search:
                 return None
             difference = (left[0] - right[1], left[1] - right[0])
         low, high = difference
+        if not (isfinite(low) and isfinite(high)):
+            return None  # beyond a double's range a value is null
         op = self._op
         if op in (">", "<="):
             answer = True if low > 0 else False if high <= 0 else None

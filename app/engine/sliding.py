@@ -9,12 +9,9 @@ is merged in pairs, each pair at its newer time, and the cell says it is approxi
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
 from typing import Any
 
 from app.domain.limits import MAX_POINTS, NEVER
-from app.engine.accumulators import _pack, _unpack
-from app.engine.exact import added, place, quotient
 from app.engine.values import key_value
 
 Cell = list[Any]
@@ -104,114 +101,6 @@ class Count:
 
     def approximate(self, cell: Cell) -> bool:
         return cell[1] is not None
-
-
-class Total:
-    """sum or avg, exact whatever leaves: [times, values, entries behind each value or None, numerator, exponent, negative values].
-
-    `thresholds` (ascending) are all that a sum is compared with: while every value is positive, an entry that crosses none of them
-    changes no answer and only puts off what time will change. None: the whole value is used.
-    """
-
-    AHEAD = 64  # exits looked ahead for the one that crosses a threshold; then it is asked again
-
-    def __init__(self, window_ms: int, mean: bool, thresholds: tuple[float, ...] | None = None, bound: int = MAX_POINTS) -> None:
-        self._w = window_ms
-        self._mean = mean
-        self._thresholds = thresholds
-        self._bound = bound
-
-    def new(self) -> Cell:
-        return [[], [], None, 0, 0, 0]
-
-    def add(self, cell: Cell, ts: int, value: Any) -> bool:
-        times = cell[0]
-        if times and times[0] <= ts - self._w:
-            self._expire(cell, ts)
-        before, k = _unpack(cell[3]), cell[4]
-        num, cell[4] = added(before, k, value)
-        cell[3] = _pack(num)
-        times.append(ts)
-        cell[1].append(value)
-        if cell[2] is not None:
-            cell[2].append(1)
-        if value < 0:
-            cell[5] += 1
-        if len(times) > self._bound:
-            self._merge(cell)
-            return True
-        thresholds = self._thresholds
-        if thresholds is None or cell[5]:
-            return True
-        return place(quotient(before, k), thresholds) != place(quotient(num, cell[4]), thresholds)
-
-    def _merge(self, cell: Cell) -> None:
-        times, values, weights = cell[0], cell[1], cell[2] or [1] * len(cell[0])
-        half = len(times) // 4 * 2
-        cell[2] = [weights[i] + weights[i + 1] for i in range(0, half, 2)] + weights[half:]
-        values[:half] = [_plus(values[i], values[i + 1]) for i in range(0, half, 2)]
-        times[:half] = times[1:half:2]
-        num, k = 0, 0
-        for value in values:
-            num, k = added(num, k, value)
-        cell[3], cell[4], cell[5] = _pack(num), k, sum(1 for value in values if value < 0)
-
-    def _expire(self, cell: Cell, now: int) -> None:
-        times = cell[0]
-        if not times or times[0] > now - self._w:
-            return
-        gone = bisect_right(times, now - self._w)
-        if gone == len(times):
-            del times[:], cell[1][:]
-            cell[2:] = [None, 0, 0, 0]
-            return
-        num, k = _unpack(cell[3]), cell[4]
-        for value in cell[1][:gone]:
-            num, k = added(num, k, value, -1)
-            if value < 0:
-                cell[5] -= 1
-        cell[3], cell[4] = _pack(num), k
-        del times[:gone]
-        del cell[1][:gone]
-        if cell[2] is not None:
-            del cell[2][:gone]
-            if all(w == 1 for w in cell[2]):
-                cell[2] = None
-
-    def read(self, cell: Cell, now: int) -> tuple[Any, int]:
-        self._expire(cell, now)
-        return self._value(cell), cell[0][0] + self._w if cell[0] else NEVER
-
-    def _value(self, cell: Cell) -> float | int | None:
-        if not cell[0]:
-            return None if self._mean else 0
-        n = 1 if not self._mean else len(cell[0]) if cell[2] is None else sum(cell[2])
-        return quotient(_unpack(cell[3]), cell[4], n)
-
-    def compare(self, cell: Cell, now: int, test: Callable[[float | None], bool]) -> tuple[bool, int]:
-        """Whether the value passes `test`, and until when that is so with no more entries (for up to AHEAD of them looked ahead)."""
-        value, until = self.read(cell, now)
-        truth = test(value)
-        times, values, weights = cell[0], cell[1], cell[2]
-        num, k, left = _unpack(cell[3]), cell[4], len(times) if weights is None else sum(weights)
-        for i in range(min(len(times), self.AHEAD)):
-            num, k = added(num, k, values[i], -1)
-            left -= 1 if weights is None else weights[i]
-            until = times[i] + self._w
-            if i + 1 < len(times) and times[i + 1] == times[i]:
-                continue
-            rest = quotient(num, k, left if self._mean else 1) if left else None if self._mean else 0
-            if test(rest) is not truth:
-                return truth, until
-        return truth, until if len(times) > self.AHEAD else NEVER
-
-    def approximate(self, cell: Cell) -> bool:
-        return cell[2] is not None
-
-
-def _plus(a: float, b: float) -> float:
-    total = a + b
-    return total if type(total) is float or -(2**63) <= total < 2**63 else float(total)
 
 
 class Extreme:

@@ -24,8 +24,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 def getter(path: tuple[str, ...]) -> Getter:
     """Reads a field by path; None where any part of the path is missing."""
     if len(path) == 1:
-        name = path[0]
-        return lambda fields: fields.get(name)
+        return operator.methodcaller("get", path[0])
 
     def read(fields: Mapping[str, Any]) -> Any:
         value: Any = fields
@@ -57,7 +56,7 @@ def scalar_key(value: Any) -> str | None:
     """What makes two scalars the same value: 1 and 1.0 are, true and 1 and "1" are not. None for null, lists and objects."""
     kind = type(value)
     if kind is str:
-        return "s" + str(value)
+        return f"s{value}"
     if kind is bool:
         return "b1" if value else "b0"
     if kind is int:

@@ -20,6 +20,7 @@ SLIDING, ACCUMULATORS, SIGNALS = "app/engine/sliding.py", "app/engine/accumulato
 SOURCES, CONDITIONS, CALENDAR = "app/engine/sources.py", "app/engine/conditions.py", "app/engine/calendar.py"
 JUDGE, ENGINE, PAST, FILTERS = "app/engine/judge.py", "app/engine/engine.py", "app/engine/past.py", "app/engine/filters.py"
 VALUES, STATE, FACTS, CONTINUOUS = "app/engine/values.py", "app/engine/state.py", "app/engine/facts.py", "app/engine/continuous.py"
+WINDOWS, TOTALS = "app/engine/windows.py", "app/engine/totals.py"
 NEEDS, PLAN, ROUTING = "app/rules/needs.py", "app/rules/plan.py", "app/engine/routing.py"
 
 MUTATIONS = (
@@ -29,10 +30,14 @@ MUTATIONS = (
     Mutation("count: too many leave the window", SLIDING, "gone = bisect_right(cell[0], now - self._w)\n        del cell[0][:gone]\n        if cell[1] is not None:\n            del cell[1][:gone]\n            if all", "gone = bisect_right(cell[0], now - self._w + 1)\n        del cell[0][:gone]\n        if cell[1] is not None:\n            del cell[1][:gone]\n            if all"),
     Mutation("count: the timer is that of the latest entry", SLIDING, "return True, cell[0][len(cell[0]) - k] + self._w", "return True, cell[0][-1] + self._w"),
     Mutation("distinct: the timer is that of the latest value", SLIDING, "times[n - k] + self._w", "times[-1] + self._w"),
-    Mutation("sum: what leaves is not taken out", SLIDING, "num, k = added(num, k, value, -1)", "num, k = added(num, k, value, 0)"),
+    Mutation("sum: what leaves is not taken out", TOTALS, "pack(unpack(cell[3]) - scaled_sum(leaving, cell[4]))", "pack(unpack(cell[3]))"),
+    Mutation("sum: above its limit no entry is asked about", TOTALS, "(above_all and value >= 0)", "above_all"),
+    Mutation("sum: below its limit no entry is asked about", TOTALS, "(under_all and value <= 0)", "under_all"),
+    Mutation("sum: negative values leave without a trace", TOTALS, "rising = not self._mean and not cell[5]", "rising = not self._mean"),
+    Mutation("avg: of nothing it is the last one's", TOTALS, "return chain(found, (n - 1,)) if self._mean else found", "return found"),
     Mutation("top: ties go to the first seen", SLIDING, "key=lambda key: (times[key], place[key])", "key=lambda key: (times[key], -place[key])"),
     Mutation("last: an equal value does not renew the window", SLIDING, "changed = not cell or cell[1] != value or cell[0] + self._w <= ts\n        cell[:] = [ts, value]", "changed = not cell or cell[1] != value or cell[0] + self._w <= ts\n        cell[:] = [cell[0] if not changed else ts, value]"),
-    Mutation("range: its end is inside", SIGNALS, "self._start <= ts < self._end", "self._start <= ts <= self._end"),
+    Mutation("range: its end is inside", WINDOWS, "self._start <= ts < self._end", "self._start <= ts <= self._end"),
     # --- functions of all entries
     Mutation("first is the last", ACCUMULATORS, "if cell and not self._latest:\n            return False\n        changed", "if cell and self._latest:\n            return False\n        changed"),
     Mutation("min is the max", ACCUMULATORS, "value <= cell[0] if self._largest", "value >= cell[0] if self._largest"),
@@ -40,9 +45,9 @@ MUTATIONS = (
     Mutation("decay: the rest of the half-life is forgotten", ACCUMULATORS, "2.0 ** (-r / self.half_life_ms)", "2.0 ** (-0 / self.half_life_ms)"),
     # --- sessions and calendar
     Mutation("session: a gap of session_gap goes on", ENGINE, ">= self.options.session_gap_ms:", "> self.options.session_gap_ms:"),
-    Mutation("session: the old session is not forgotten", SIGNALS, "if cell[0] != state.session_start:", "if cell[0] == -1:"),
-    Mutation("session: no timer at its end", SIGNALS, "return self.keep.read(cell[1], now), end\n\n    def approximate", "return self.keep.read(cell[1], now), NEVER\n\n    def approximate"),
-    Mutation("today: yesterday counts", SIGNALS, "(self.keep.read(cell[1], now), end) if cell[0] == start", "(self.keep.read(cell[1], now), end) if cell[0] <= start"),
+    Mutation("session: the old session is not forgotten", WINDOWS, "if cell[0] != state.session_start:", "if cell[0] == -1:"),
+    Mutation("session: no timer at its end", WINDOWS, "return self.keep.read(cell[1], now), end\n\n    def approximate", "return self.keep.read(cell[1], now), NEVER\n\n    def approximate"),
+    Mutation("today: yesterday counts", WINDOWS, "(self.keep.read(cell[1], now), end) if cell[0] == start", "(self.keep.read(cell[1], now), end) if cell[0] <= start"),
     Mutation("calendar: every day has 24 hours", CALENDAR, "return self.midnight(first), self.midnight(after)", "return self.midnight(first), self.midnight(first) + (after - first).days * 86_400_000"),
     Mutation("calendar: the week begins on Sunday", CALENDAR, "timedelta(days=day.weekday())", "timedelta(days=day.isoweekday() % 7)"),
     Mutation("calendar: hours are full hours of UTC", CALENDAR, "quarter = limits.HOUR_MS // 4\n        hour", "quarter = limits.HOUR_MS\n        hour"),
