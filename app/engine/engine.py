@@ -57,6 +57,7 @@ class Engine:
         self._each_units = {name: [u for u in self.units if u.each and u.owner == name] for name in each}
         self._each_signals = {name: [s for s in self.signals.values() if s.owner == name] for name in each}
         self._max_values = {s.name: s.max_per_user for s in plan.segments}
+        self._before_sessions = [s for s in self.signals.values() if s.may_precede_session]
         self._facts = FactWriter(self._compiler, self.signals)
         self._dedupe_window_ms, self._dedupe_ids_max = options.dedupe_window_ms, max(1, options.dedupe_ids_max)
         self._reorders = options.reorder
@@ -210,7 +211,7 @@ class Engine:
     def _take(self, state: UserState, event: Event, route: Route, due: set[Instance], flips: list[Flip]) -> None:
         ts, fields = event.ts, event.fields
         if ts - state.session_last >= self.options.session_gap_ms:
-            state.session_start = ts
+            self._begin_session(state, ts, due)
         state.session_last = ts
         masks: dict[int, int] | None = None
         for feed in route.feeds(fields):
@@ -227,6 +228,13 @@ class Engine:
                     self._touched(state, self.signals[key], due)
         for each in route.each:
             self._take_each(state, event, each, due, flips)
+
+    def _begin_session(self, state: UserState, ts: int, due: set[Instance]) -> None:
+        state.session_start = ts
+        for signal in self._before_sessions:
+            for each in signal.at_session_start(state):
+                for place in signal.units if each != TEMPLATE else ():
+                    self._add(state, place, each, due)
 
     def _touched(self, state: UserState, signal: Signal, due: set[Instance]) -> None:
         if signal.plain_instances is not None:

@@ -61,6 +61,7 @@ class Signal:
         self._source = build_source(node.selector, self._bit_of)
         self.composite = not isinstance(self._source, EventSource)
         self._timed = any(isinstance(part, ast.Absence) for part in nodes(node.selector))
+        self.may_precede_session = self._timed and node.window.kind == "session"
         self._calendar = calendar
         self._store = build_store(spec, options, calendar)
         self._value = _value_reader(node, calendar)
@@ -172,6 +173,12 @@ class Signal:
     def _add_moment(self, cell: list[Any], ts: int, carrier: list[Any], state: UserState) -> bool:
         value = self._value(carrier[2], ts, carrier[1]) if self._value is not None else 1
         return value is not _MISSING and self._store.add(cell, ts, value, state)
+
+    def at_session_start(self, state: UserState) -> Iterable[str | None]:
+        """Whose cells hold a moment of the instant at which the current session began, from just before it did."""
+        found: Any = state.signals.get(self.key, _NOTHING)
+        cells = found if self.keyed else {None: found} if found else _NOTHING
+        return [each for each, cell in cells.items() if cell[1][0] == state.session_start]
 
     # --- reading -----------------------------------------------------------------------------------------------
 

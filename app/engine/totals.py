@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import Any
 
 from app.domain.limits import MAX_POINTS, NEVER
@@ -185,8 +185,7 @@ class SlidingTotal:
         if rising:
             return range(bisect_left(sums, distance - error), n) if distance > 0 else ()
         near = distance - error if distance > 0 else distance + error
-        found = (i for i, p in enumerate(sums) if (p >= near if distance > 0 else p <= near))
-        return chain(found, (n - 1,)) if self._mean else found  # the mean of nothing is null
+        return (i for i, p in enumerate(sums) if (p >= near if distance > 0 else p <= near))  # and so the last one
 
 
 def _plus(a: float, b: float) -> float:

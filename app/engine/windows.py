@@ -122,7 +122,11 @@ class PeriodStore(Store):
 
 
 class SessionStore(Store):
-    """`session`: [start of the session, cell]; it counts while that session is the current one and has not ended."""
+    """`session`: [start of the session, cell]; it counts while that session is the current one and has not ended.
+
+    An absence may complete when no session is on, at the very instant at which an event then begins one: it is inside. So a moment between
+    sessions is kept as that of a session which begins with it.
+    """
 
     sessions = True
 
@@ -134,11 +138,13 @@ class SessionStore(Store):
         return [-1, self.keep.new()]
 
     def add(self, cell: list[Any], ts: int, value: Any, state: UserState) -> bool:
-        if not state.session_start <= ts < state.session_last + self._gap:
+        if ts < state.session_start:
             return False
-        if cell[0] != state.session_start:
-            cell[:] = [state.session_start, self.keep.new()]
-        return bool(self.keep.add(cell[1], ts, value))
+        current = ts < state.session_last + self._gap
+        start = state.session_start if current else ts
+        if cell[0] != start:
+            cell[:] = [start, self.keep.new()]
+        return bool(self.keep.add(cell[1], ts, value)) and current
 
     def read(self, cell: list[Any], now: int, state: UserState) -> tuple[Any, int]:
         end = state.session_last + self._gap
