@@ -52,7 +52,8 @@ MUTATIONS = (
     Mutation("calendar: the week begins on Sunday", CALENDAR, "timedelta(days=day.weekday())", "timedelta(days=day.isoweekday() % 7)"),
     Mutation("calendar: hours are full hours of UTC", CALENDAR, "quarter = limits.HOUR_MS // 4\n        hour", "quarter = limits.HOUR_MS\n        hour"),
     # --- chains and absences
-    Mutation("chain: exactly its duration is too long", SOURCES, "ts - start <= self._within", "ts - start < self._within"),
+    Mutation("chain: exactly its duration is too long", SOURCES, "ts - chain[0][-1] <= self._within", "ts - chain[0][-1] < self._within"),
+    Mutation("chain: exactly its duration is too long among tied events", SOURCES, "ts - start <= self._within", "ts - start < self._within"),
     Mutation("chain: one event takes two steps", SOURCES, "others = {m: n - (m == own) for m, n in tied.items() if n - (m == own) > 0}", "others = dict(tied)"),
     Mutation("chain: tied events only in the order of arrival", SOURCES, "for own in list(waiting):", "for own in [mask] if mask in waiting else []:"),
     Mutation("chain: the first possible start is kept, not the latest", SOURCES, "if start > best[covered - 1] and self._matched", "if best[covered - 1] < 0 and self._matched"),
