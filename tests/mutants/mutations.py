@@ -45,7 +45,9 @@ MUTATIONS = (
     Mutation("decay: the rest of the half-life is forgotten", ACCUMULATORS, "2.0 ** (-r / self.half_life_ms)", "2.0 ** (-0 / self.half_life_ms)"),
     # --- sessions and calendar
     Mutation("session: a gap of session_gap goes on", ENGINE, ">= self.options.session_gap_ms:", "> self.options.session_gap_ms:"),
-    Mutation("session: the old session is not forgotten", WINDOWS, "if cell[0] != state.session_start:", "if cell[0] == -1:"),
+    Mutation("session: the old session is not forgotten", WINDOWS, "if current else ts\n        if cell[0] != start:", "if current else ts\n        if cell[0] == -1:"),
+    Mutation("session: what completes between two sessions is lost", WINDOWS, "if ts < state.session_start:", "if not state.session_start <= ts < state.session_last + self._gap:"),
+    Mutation("session: what it begins with is not asked about", ENGINE, "for place in signal.units if each != TEMPLATE else ():", "for place in ():"),
     Mutation("session: no timer at its end", WINDOWS, "return self.keep.read(cell[1], now), end\n\n    def approximate", "return self.keep.read(cell[1], now), NEVER\n\n    def approximate"),
     Mutation("today: yesterday counts", WINDOWS, "(self.keep.read(cell[1], now), end) if cell[0] == start", "(self.keep.read(cell[1], now), end) if cell[0] <= start"),
     Mutation("calendar: every day has 24 hours", CALENDAR, "return self.midnight(first), self.midnight(after)", "return self.midnight(first), self.midnight(first) + (after - first).days * 86_400_000"),
