@@ -21,6 +21,7 @@ from app.engine.conditions import Compiler, Condition
 from app.engine.facts import FactWriter
 from app.engine.judge import Flip, Instance, disarm, judge
 from app.engine.past import Reorder
+from app.engine.reasons import ReasonCompiler
 from app.engine.routing import EachRoute, Route, build_routes, each_touches
 from app.engine.settle import settle
 from app.engine.signals import TEMPLATE, Signal
@@ -58,7 +59,7 @@ class Engine:
         self._each_signals = {name: [s for s in self.signals.values() if s.owner == name] for name in each}
         self._max_values = {s.name: s.max_per_user for s in plan.segments}
         self._before_sessions = [s for s in self.signals.values() if s.may_precede_session]
-        self._facts = FactWriter(self._compiler, self.signals)
+        self._facts = FactWriter(ReasonCompiler(self._compiler, self.signals))
         self._dedupe_window_ms, self._dedupe_ids_max = options.dedupe_window_ms, max(1, options.dedupe_ids_max)
         self._reorders = options.reorder
         self._reorder = Reorder(self, options)

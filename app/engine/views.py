@@ -11,12 +11,11 @@ import msgspec
 
 from app.domain.limits import DAY_MS, NEVER
 from app.engine.engine import Engine
-from app.engine.facts import FactWriter
+from app.engine.reasons import Junction, Negation, Reason
 from app.engine.signals import TEMPLATE, Signal
 from app.engine.state import UserState
 from app.engine.units import Unit, member_key, split_member_key
 from app.engine.values import key_value
-from app.rules import ast
 from app.rules.text import duration_text, text
 
 AHEAD_STEPS_MAX = 256  # instants looked ahead for what flips by itself
@@ -90,7 +89,6 @@ def _explained(engine: Engine, state: UserState, unit: Unit, each: str | None, a
     own = unit.name if each is None else member_key(unit.name, each)
     since = state.members.get(own)
     rule = "exit_when" if since is not None and unit.segment.exit_when is not None else "when"
-    tree = unit.segment.exit_when if rule == "exit_when" and unit.segment.exit_when is not None else unit.segment.when
     flip = ahead.get(own)
     exited = state.exits.get(own)
     return {
@@ -102,21 +100,19 @@ def _explained(engine: Engine, state: UserState, unit: Unit, each: str | None, a
         "cooldown_until": exited + unit.cooldown_ms if exited is not None and state.clock < exited + unit.cooldown_ms else None,
         "rule": rule,
         "why": [msgspec.to_builtins(fact) for fact in engine.facts.standing(state, state.clock, unit, each)],
-        "parts": part_tree(engine.facts, state, tree, unit.owner, each),
+        "parts": part_tree(engine.facts.reason(unit, rule, alone=True), state, each),
     }
 
 
-def part_tree(facts: FactWriter, state: UserState, node: ast.Node, owner: str, each: str | None) -> dict[str, Any]:
+def part_tree(reason: Reason, state: UserState, each: str | None) -> dict[str, Any]:
     """The condition as a tree of parts, each with whether it holds and, at the leaves, its value and what it needs."""
-    holds = facts.holds(state, state.clock, node, owner, each)
-    row: dict[str, Any] = {"expr": text(node), "holds": holds}
-    if isinstance(node, ast.And | ast.Or | ast.Not):
-        row["op"] = {"And": "and", "Or": "or", "Not": "not"}[type(node).__name__]
-        parts = (node.operand,) if isinstance(node, ast.Not) else node.operands
-        row["parts"] = [part_tree(facts, state, part, owner, each) for part in parts]
-        return row
-    fact = facts.decisive(state, state.clock, node, owner, each, holds, "when")[0]
-    row["fact"] = msgspec.to_builtins(fact)
+    holds = reason.holds(state, state.clock, each)
+    row: dict[str, Any] = {"expr": reason.expr, "holds": holds}
+    if isinstance(reason, Junction | Negation):
+        row["op"] = reason.op if isinstance(reason, Junction) else "not"
+        row["parts"] = [part_tree(part, state, each) for part in (reason.parts if isinstance(reason, Junction) else [reason.part])]
+    else:
+        row["fact"] = msgspec.to_builtins(reason.facts(state, state.clock, each, holds, "when")[0])
     return row
 
 

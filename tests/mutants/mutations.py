@@ -19,7 +19,7 @@ class Mutation:
 SLIDING, ACCUMULATORS, SIGNALS = "app/engine/sliding.py", "app/engine/accumulators.py", "app/engine/signals.py"
 SOURCES, CONDITIONS, CALENDAR = "app/engine/sources.py", "app/engine/conditions.py", "app/engine/calendar.py"
 JUDGE, ENGINE, PAST, FILTERS = "app/engine/judge.py", "app/engine/engine.py", "app/engine/past.py", "app/engine/filters.py"
-VALUES, STATE, FACTS, CONTINUOUS = "app/engine/values.py", "app/engine/state.py", "app/engine/facts.py", "app/engine/continuous.py"
+VALUES, STATE, REASONS, CONTINUOUS = "app/engine/values.py", "app/engine/state.py", "app/engine/reasons.py", "app/engine/continuous.py"
 WINDOWS, TOTALS = "app/engine/windows.py", "app/engine/totals.py"
 NEEDS, PLAN, ROUTING = "app/rules/needs.py", "app/rules/plan.py", "app/engine/routing.py"
 
@@ -104,5 +104,5 @@ MUTATIONS = (
     Mutation("late: timers up to the clock do not fire again", PAST, "if fresh.due <= clock:", "if fresh.due < 0:"),
     Mutation("late: the field of for_each is not kept", PLAN, "_note(found, segment.for_each[0], segment.for_each[1])", "pass"),
     Mutation("plan: two segments share what each stands for", PLAN, "return short_hash((owner if uses_each(node) else \"\") + \"\\n\" + text(node))", "return short_hash(text(node))"),
-    Mutation("facts: a false part of an or is told as a reason", FACTS, "if isinstance(node, ast.And) is truth or self.holds(state, at, part, owner, each) is truth:", "if True:"),
+    Mutation("facts: a false part of an or is told as a reason", REASONS, "if everyone or part.holds(state, at, each) is truth:", "if True:"),
 )  # fmt: skip
