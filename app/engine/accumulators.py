@@ -2,7 +2,7 @@
 
 Each class has `new() → cell`, `add(cell, ts, value) → whether an answer may have changed`, `read(cell, now) → value`.
 Entries come in the order of application. Cells are lists and dicts of plain values, so that state is bytes at any moment.
-`need` are the counts worth telling apart (None: all), see `app.rules.needs`; `bound` how many distinct values are kept.
+`crossings` are the counts at which an answer may change (None: all), see `app.rules.needs`; `bound` how many distinct values are kept.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ Cell = list[Any]
 class Count:
     """A number, however many entries there were."""
 
-    def __init__(self, need: tuple[int, ...] | None) -> None:
-        self._need = need
+    def __init__(self, crossings: tuple[int, ...] | None) -> None:
+        self._crossings = crossings
 
     def new(self) -> Cell:
         return [0]
 
     def add(self, cell: Cell, ts: int, value: Any) -> bool:
         cell[0] += 1
-        return self._need is None or cell[0] in self._need
+        return self._crossings is None or cell[0] in self._crossings
 
     def read(self, cell: Cell, now: int) -> Any:
         return cell[0]
@@ -73,12 +73,12 @@ class Edge:
 
 
 class Moment:
-    """The instant of the first or the latest entry, for since_first and since. `need`: the smallest age the definitions compare with,
-    None where they use it otherwise."""
+    """The instant of the first or the latest entry, for since_first and since. `age`: the smallest that it is compared with (ms), None
+    where it is used otherwise."""
 
-    def __init__(self, latest: bool, need: int | None) -> None:
+    def __init__(self, latest: bool, age: int | None) -> None:
         self._latest = latest
-        self._need = need
+        self._age = age
 
     def new(self) -> Cell:
         return []
@@ -90,7 +90,7 @@ class Moment:
         if not self._latest:
             return False
         before, cell[0] = cell[0], ts
-        return self._need is None or bool(ts - before >= self._need)
+        return self._age is None or bool(ts - before >= self._age)
 
     def read(self, cell: Cell, now: int) -> Any:
         return cell[0] if cell else None
@@ -100,9 +100,10 @@ class Different:
     """How many different keys there were (values, days, sessions): distinct, days, session_count. Past `bound` the number is a lower
     bound."""
 
-    def __init__(self, need: tuple[int, ...] | None, bound: int = limits.MAX_POINTS) -> None:
-        self._need = need
-        self._keep = min(need[-1] if need else bound, bound)
+    def __init__(self, most: int | None, crossings: tuple[int, ...] | None, bound: int = limits.MAX_POINTS) -> None:
+        self._whole = most is None
+        self._keep = bound if most is None else min(most, bound)
+        self._crossings = crossings
 
     def new(self) -> Cell:
         return [{}, False]
@@ -115,13 +116,13 @@ class Different:
             cell[1] = True
             return False
         seen[value] = 1
-        return self._need is None or len(seen) in self._need
+        return self._crossings is None or len(seen) in self._crossings
 
     def read(self, cell: Cell, now: int) -> Any:
         return len(cell[0])
 
     def approximate(self, cell: Cell) -> bool:
-        return bool(cell[1]) and self._need is None
+        return bool(cell[1]) and self._whole
 
 
 class Top:

@@ -16,15 +16,16 @@ from app.domain.events import Event
 from app.domain.limits import FOR_EACH_VALUES_DEFAULT, NEVER, PROFILE_ATTRIBUTES_MAX, TIMER_STEPS_MAX
 from app.domain.options import EngineOptions
 from app.engine import state as states
+from app.engine.answers import Condition
 from app.engine.calendar import Calendar
-from app.engine.conditions import Compiler, Condition
+from app.engine.conditions import Compiler
 from app.engine.facts import FactWriter
 from app.engine.judge import Flip, Instance, disarm, judge
 from app.engine.past import Reorder
 from app.engine.reasons import ReasonCompiler
 from app.engine.routing import EachRoute, Route, build_routes, each_touches
 from app.engine.settle import settle
-from app.engine.signals import TEMPLATE, Signal
+from app.engine.signals import TEMPLATE, Readers, Signal
 from app.engine.state import UserState
 from app.engine.units import SEPARATOR, Unit, instance_key, is_member, member_key, split_member_key
 from app.engine.values import key_value, scalar_key
@@ -98,18 +99,20 @@ class Engine:
     def _connect(self, specs: tuple[UnitSpec, ...]) -> None:
         dependents: dict[str, list[int]] = {}
         readers: dict[int, list[int]] = {}
+        whole: dict[int, list[int]] = {}
         for unit, spec in zip(self.units, specs, strict=True):
             for name in spec.units:
                 dependents.setdefault(name, []).append(unit.place)
             for key in spec.signals:
                 readers.setdefault(key, []).append(unit.place)
+                if spec.needs.get(key, 0) is None:
+                    whole.setdefault(key, []).append(unit.place)
         for unit in self.units:
             unit.dependents = tuple(dependents.get(unit.name, ()))
         for key, places in readers.items():
-            signal = self.signals[key]
-            signal.units = tuple(places)
-            if not any(self.units[place].each for place in places):
-                signal.plain_instances = tuple((place, None) for place in places)
+            plain = not any(self.units[place].each for place in places)
+            self.signals[key].readers = Readers(tuple(places), plain)
+            self.signals[key].whole_readers = Readers(tuple(whole.get(key, ())), plain)
 
     # --- state -------------------------------------------------------------------------------------------------
 
@@ -221,12 +224,15 @@ class Engine:
             if feed.take is None:
                 masks = masks if masks is not None else {}
                 masks[feed.signal.key] = masks.get(feed.signal.key, 0) | feed.bit
-            elif feed.take(state, fields, ts):
-                self._touched(state, feed.signal, due)
+            else:
+                readers = feed.signal.readers if feed.take(state, fields, ts) else feed.signal.whole_readers
+                if readers.places:
+                    self._touched(state, readers, due)
         if masks is not None:
             for key, mask in masks.items():
-                if self.signals[key].take_composite(state, fields, ts, mask, None):
-                    self._touched(state, self.signals[key], due)
+                signal = self.signals[key]
+                changed = signal.take_composite(state, fields, ts, mask, None)
+                self._touched(state, signal.readers if changed else signal.whole_readers, due)
         for each in route.each:
             self._take_each(state, event, each, due, flips)
 
@@ -234,14 +240,14 @@ class Engine:
         state.session_start = ts
         for signal in self._before_sessions:
             for each in signal.at_session_start(state):
-                for place in signal.units if each != TEMPLATE else ():
+                for place in signal.readers.places if each != TEMPLATE else ():
                     self._add(state, place, each, due)
 
-    def _touched(self, state: UserState, signal: Signal, due: set[Instance]) -> None:
-        if signal.plain_instances is not None:
-            due.update(signal.plain_instances)
+    def _touched(self, state: UserState, readers: Readers, due: set[Instance]) -> None:
+        if readers.plain is not None:
+            due.update(readers.plain)
         else:
-            for place in signal.units:
+            for place in readers.places:
                 self._add(state, place, None, due)
 
     def _add(self, state: UserState, place: int, each: str | None, due: set[Instance]) -> None:
@@ -272,9 +278,9 @@ class Engine:
                 masks[feed.signal.key, key] = masks.get((feed.signal.key, key), 0) | feed.bit
         for (signal_key, key), mask in masks.items():
             signal = self.signals[signal_key]
-            if signal.take_keyed(state, event.fields, event.ts, mask, key) and key:
-                for place in signal.units:
-                    self._add(state, place, key, due)
+            changed = signal.take_keyed(state, event.fields, event.ts, mask, key)
+            for place in (signal.readers if changed else signal.whole_readers).places if key else ():
+                self._add(state, place, key, due)
 
     def _take_direct(self, state: UserState, event: Event, route: EachRoute, due: set[Instance], flips: list[Flip]) -> None:
         """`_take_each` where the event's one value is all it concerns."""
@@ -284,9 +290,9 @@ class Engine:
             return
         self._touch(state, route.segment, key, True, due, flips)
         for feed in route.feeds:
-            if (feed.test is None or feed.test(fields)) and feed.signal.take_keyed(state, fields, event.ts, feed.bit, key):
-                for place in feed.signal.units:
-                    due.add((place, key))
+            if feed.test is None or feed.test(fields):
+                changed = feed.signal.take_keyed(state, fields, event.ts, feed.bit, key)
+                due.update((place, key) for place in (feed.signal.readers if changed else feed.signal.whole_readers).places)
 
     def _touch(self, state: UserState, segment: str, key: str, in_domain: bool, due: set[Instance], flips: list[Flip]) -> None:
         """A value of a `for_each` segment is the most recent now; if it is one too many the least recent leaves, with all that was kept

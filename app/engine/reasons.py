@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import msgspec
 
 from app.domain.changes import Fact
-from app.engine.conditions import Compiler, Condition, Reading
+from app.engine.answers import Condition, Reading
+from app.engine.conditions import Compiler
 from app.engine.signals import Signal
 from app.engine.state import UserState
 from app.rules import ast

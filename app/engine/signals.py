@@ -42,8 +42,17 @@ class Leaf:
         self.bit = bit
 
 
+class Readers:
+    """The places of units that read a signal; `plain` are they as instances where none is judged for each value."""
+
+    def __init__(self, places: tuple[int, ...], plain: bool = True) -> None:
+        self.places = places
+        self.plain = tuple((place, None) for place in places) if plain else None
+
+
 class Signal:
-    """One aggregate of the plan."""
+    """One aggregate of the plan. `readers` are to be asked when feeding it says that an answer may have changed, `whole_readers` (those of
+    them who use its whole value) whenever it was fed."""
 
     def __init__(self, spec: SignalSpec, options: EngineOptions, calendar: Calendar) -> None:
         node = spec.node
@@ -55,8 +64,8 @@ class Signal:
         self.keyed = uses_each(node)
         self.owner = spec.owner
         self.window = node.window
-        self.units: tuple[int, ...] = ()
-        self.plain_instances: tuple[tuple[int, None], ...] | None = None
+        self.readers = Readers(())
+        self.whole_readers = Readers(())
         self.leaves: list[Leaf] = []
         self._source = build_source(node.selector, self._bit_of)
         self.composite = not isinstance(self._source, EventSource)

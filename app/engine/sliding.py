@@ -36,12 +36,12 @@ class Whether:
 
 
 class Count:
-    """The number of entries: [times, weights or None]. With `need`, the counts that matter, no more than its largest are kept."""
+    """The number of entries: [times, weights or None]. `most`: as many as are worth keeping; `crossings`: the counts that matter."""
 
-    def __init__(self, window_ms: int, need: tuple[int, ...] | None, bound: int = MAX_POINTS) -> None:
+    def __init__(self, window_ms: int, most: int | None, crossings: tuple[int, ...] | None, bound: int = MAX_POINTS) -> None:
         self._w = window_ms
-        self._need = need
-        self._most = need[-1] if need else 0
+        self._most = most
+        self._crossings = crossings
         self._bound = bound
 
     def new(self) -> Cell:
@@ -52,16 +52,14 @@ class Count:
         if times and times[0] <= ts - self._w:
             self._expire(cell, ts)
         times.append(ts)
-        if self._need is not None:
-            if len(times) > self._most:
-                del times[0]
-                return False
-            return len(times) in self._need
+        if self._most is not None and len(times) > self._most:
+            del times[0]
+            return False
         if cell[1] is not None:
             cell[1].append(1)
         if len(times) > self._bound:
             self._merge(cell)
-        return True
+        return self._crossings is None or cell[1] is not None or len(times) in self._crossings
 
     def _merge(self, cell: Cell) -> None:
         times, weights = cell[0], cell[1] or [1] * len(cell[0])
@@ -200,13 +198,14 @@ class Last:
 
 
 class Different:
-    """How many different keys (values, days, sessions): {key: its latest time}, least recent first. With `need`, the counts
-    that matter, only as many as its largest are kept."""
+    """How many different keys (values, days, sessions): {key: its latest time}, least recent first. `most` and `crossings`
+    as for Count."""
 
-    def __init__(self, window_ms: int, need: tuple[int, ...] | None, bound: int = MAX_POINTS) -> None:
+    def __init__(self, window_ms: int, most: int | None, crossings: tuple[int, ...] | None, bound: int = MAX_POINTS) -> None:
         self._w = window_ms
-        self._need = need
-        self._keep = min(need[-1] if need else bound, bound)
+        self._whole = most is None
+        self._keep = bound if most is None else min(most, bound)
+        self._crossings = crossings
 
     def new(self) -> Cell:
         return [{}, False]
@@ -220,9 +219,9 @@ class Different:
         seen[value] = ts
         if len(seen) > self._keep:
             del seen[next(iter(seen))]
-            cell[1] = self._need is None
+            cell[1] = self._whole
             return False
-        return self._need is None or len(seen) in self._need
+        return self._crossings is None or len(seen) in self._crossings
 
     def _expire(self, cell: Cell, now: int) -> None:
         seen, edge = cell[0], now - self._w

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from itertools import accumulate
 from typing import Any
@@ -44,7 +44,7 @@ class Total:
 class SlidingTotal:
     """Of the entries inside a window: [times, values, entries behind each value or None, numerator, exponent, negative values]."""
 
-    AHEAD = 64  # exits tried exactly for the one that changes an answer; then it is asked again
+    AHEAD = 64  # exits looked at for the one that changes an answer; then it is asked again
 
     def __init__(self, window_ms: int, mean: bool, thresholds: tuple[float, ...] | None = None, bound: int = MAX_POINTS) -> None:
         self._w = window_ms
@@ -71,20 +71,27 @@ class SlidingTotal:
         if len(times) > self._bound:
             self._merge(cell)
             return True
-        return self._thresholds is None or self._matters(cell, value, rounded_sum(before, k), self._thresholds)
+        return self._thresholds is None or self._matters(cell, value, self._before(cell, before, k), self._thresholds)
 
-    @staticmethod
-    def _matters(cell: Cell, value: float, before: float | None, thresholds: tuple[float, ...]) -> bool:
+    def _before(self, cell: Cell, num: int, k: int) -> float | None:
+        """The value before the latest entry."""
+        if not self._mean:
+            return rounded_sum(num, k)
+        n = len(cell[0]) if cell[2] is None else sum(cell[2])
+        return rounded_mean(num, k, n - 1) if n > 1 else None
+
+    def _matters(self, cell: Cell, value: float, before: float | None, thresholds: tuple[float, ...]) -> bool:
         """Whether an entry may change a comparison, now or earlier than was foreseen.
 
-        Above a threshold only what makes the sum smaller brings the passing nearer, below it only what makes it larger; and while every
-        value is positive, time alone never lifts the sum above anything.
+        Above a limit only what makes the sum smaller (what is below the mean's limit) brings the passing nearer, below it only the
+        contrary; and while every value is positive, time alone never lifts a sum above anything.
         """
         below, upto = place(before, thresholds)
+        rises, falls = (value > thresholds[-1], value < thresholds[0]) if self._mean else (value >= 0, value <= 0)
         above_all, under_all = below == len(thresholds), upto == 0
-        if (above_all and value >= 0) or (under_all and value <= 0):
+        if (above_all and rises) or (under_all and falls):
             return before is None or abs(before) > _HUGE or abs(value) > _HUGE
-        return bool(cell[5]) or place(rounded_sum(unpack(cell[3]), cell[4]), thresholds) != (below, upto)
+        return self._mean or bool(cell[5]) or place(rounded_sum(unpack(cell[3]), cell[4]), thresholds) != (below, upto)
 
     def _merge(self, cell: Cell) -> None:
         times, values, weights = cell[0], cell[1], cell[2] or [1] * len(cell[0])
@@ -137,55 +144,58 @@ class SlidingTotal:
     # --- looking ahead -----------------------------------------------------------------------------------------
 
     def compare(self, cell: Cell, now: int, test: Callable[[float | None], bool], limit: float | None) -> tuple[bool, int]:
-        """Whether the value passes `test`, and until when that is so with no more entries (or until it must be asked again, after AHEAD
-        exits that might have changed it). `limit`: the number that `test` compares with by an order; None where it does otherwise."""
+        """Whether the value passes `test`, and until when that is so with no more entries; where none of the next AHEAD exits changes it,
+        until it must be asked again. `limit`: the number that `test` compares with by an order; None where it does otherwise."""
         value, until = self.read(cell, now)
         truth = test(value)
-        if until >= NEVER:
+        if until >= NEVER or self._settled(cell, value, limit):
             return truth, NEVER
         times, values, weights = cell[0], cell[1], cell[2]
         num, k, gone = unpack(cell[3]), cell[4], 0
         left = len(times) if weights is None else sum(weights)
-        for tried, i in enumerate(self._exits(cell, limit)):
+        for i in self._exits(cell, value, limit):
             num -= scaled_sum(values[gone : i + 1], k)
             left -= i + 1 - gone if weights is None else sum(weights[gone : i + 1])
             gone = i + 1
             rest = self._value(num, k, left, values, gone) if left else None if self._mean else 0
-            if test(rest) is not truth or tried == self.AHEAD:
-                return truth, int(times[i] + self._w)
-        return truth, NEVER
+            if test(rest) is not truth:
+                return truth, times[i] + self._w
+        return truth, times[self.AHEAD - 1] + self._w if len(times) > self.AHEAD else NEVER
 
-    def _exits(self, cell: Cell, limit: float | None) -> Iterable[int]:
-        """The entries with whose exit the value may pass `limit`; of entries of one instant the last, for they leave together."""
+    def _settled(self, cell: Cell, value: float | None, limit: float | None) -> bool:
+        """Whether the value is below the limit and time alone never lifts it: a sum whose entries are all positive."""
+        return not self._mean and not cell[5] and value is not None and limit is not None and value < limit
+
+    def _exits(self, cell: Cell, value: float | None, limit: float | None) -> Iterable[int]:
+        """Of the next AHEAD entries those with whose exit the value may pass `limit`; of entries of one instant the last, for they leave
+        together."""
         times = cell[0]
         last = len(times) - 1
-        return (i for i in self._places(cell, limit) if i == last or times[i] != times[i + 1])
+        return (i for i in self._places(cell, value, limit) if i == last or times[i] != times[i + 1])
 
-    def _places(self, cell: Cell, limit: float | None) -> Iterable[int]:
+    def _places(self, cell: Cell, value: float | None, limit: float | None) -> Iterable[int]:
         """The places at which an estimate in doubles, less its error, cannot say on which side of `limit` the rest stays.
 
         A sum of n doubles is within (n - 1)·2^-53·Σ|v| of the exact one (Higham, *Accuracy and Stability of Numerical Algorithms*, 4.2).
-        The error taken here is four times that: two sums are subtracted, whole numbers are rounded to doubles, and so is the value itself.
+        The error taken here is four times that, for whole numbers are rounded to doubles too, and so is the value itself.
         """
-        values, weights = cell[1], cell[2]
-        n = len(values)
-        if limit is None:
-            return range(n)
+        n, near = len(cell[0]), cell[1][: self.AHEAD]
+        if limit is None or value is None:
+            return range(len(near))
         if self._mean:  # it is above the limit where the distances to it sum to more than nothing
-            shares = weights or [1] * n
-            sums = list(accumulate(v - limit * share for v, share in zip(values, shares, strict=True)))
-            distance, size = sums[-1], abs(limit) * sum(shares)
+            shares = cell[2] or [1] * n
+            count = sum(shares)
+            sums = list(accumulate(v - limit * share for v, share in zip(near, shares, strict=False)))
+            distance, size = (value - limit) * count, (abs(limit) + abs(value)) * count
         else:
-            sums = list(accumulate(values))
-            distance, size = sums[-1] - limit, abs(limit)
-        rising = not self._mean and not cell[5]
-        error = (n + 4) * 4 * (size + (sums[-1] if rising else sum(map(abs, values)))) * 2.0**-53 + 1e-300
-        if not abs(distance) > error:  # nor where a sum overflowed
-            return range(n)
-        if rising:
-            return range(bisect_left(sums, distance - error), n) if distance > 0 else ()
-        near = distance - error if distance > 0 else distance + error
-        return (i for i, p in enumerate(sums) if (p >= near if distance > 0 else p <= near))  # and so the last one
+            sums = list(accumulate(near))
+            distance, size = value - limit, abs(limit) + abs(value)
+        error = (len(near) + 4) * 4 * (size + sum(map(abs, near))) * 2.0**-53 + 1e-300
+        if not abs(distance) > error:  # nor where something overflowed
+            return range(len(near))
+        if distance > 0:
+            return [i for i, p in enumerate(sums) if p >= distance - error]
+        return [i for i, p in enumerate(sums) if p <= distance + error]
 
 
 def _plus(a: float, b: float) -> float:

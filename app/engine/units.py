@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from app.domain.changes import DefinitionRef
 from app.domain.limits import NEVER
-from app.engine.conditions import Condition
+from app.engine.answers import Condition
 from app.engine.state import UserState, new_state
 from app.engine.values import key_value
 from app.rules import ast

@@ -178,13 +178,13 @@ def _sliding(spec: SignalSpec, window_ms: int, bound: int) -> Any:
         case "any":
             return sliding.Whether(window_ms)
         case "count":
-            return sliding.Count(window_ms, _counts(spec), bound)
+            return sliding.Count(window_ms, *_counts(spec), bound)
         case "sum" | "avg":
             return totals.SlidingTotal(window_ms, spec.node.fn == "avg", _thresholds(spec), bound)
         case "min" | "max":
             return sliding.Extreme(window_ms, spec.node.fn == "max", bound)
         case "distinct" | "days" | "session_count":
-            return sliding.Different(window_ms, _counts(spec), bound)
+            return sliding.Different(window_ms, *_counts(spec), bound)
         case "first":
             return sliding.First(window_ms, bound)
         case "last":
@@ -193,16 +193,18 @@ def _sliding(spec: SignalSpec, window_ms: int, bound: int) -> Any:
             return sliding.Top(window_ms, bound)
 
 
-def _counts(spec: SignalSpec) -> tuple[int, ...] | None:
-    return tuple(int(k) for k in spec.need) if isinstance(spec.need, tuple) else None
+def _counts(spec: SignalSpec) -> tuple[int | None, tuple[int, ...] | None]:
+    """(how many entries tell enough, the counts that matter)."""
+    crossings = tuple(int(k) for k in spec.crossings) if isinstance(spec.crossings, tuple) else None
+    return (int(spec.need[-1]) if isinstance(spec.need, tuple) else None), crossings
 
 
 def _age(spec: SignalSpec) -> int | None:
-    return spec.need if isinstance(spec.need, int) else None
+    return spec.crossings if isinstance(spec.crossings, int) else None
 
 
 def _thresholds(spec: SignalSpec) -> tuple[float, ...] | None:
-    return spec.need if isinstance(spec.need, tuple) else None
+    return spec.crossings if isinstance(spec.crossings, tuple) else None
 
 
 class _Whether:
@@ -224,13 +226,13 @@ def _accumulator(spec: SignalSpec, bound: int) -> Any:
         case "any":
             return _Whether()
         case "count":
-            return accumulators.Count(_counts(spec))
+            return accumulators.Count(_counts(spec)[1])
         case "sum" | "avg":
             return totals.Total(spec.node.fn == "avg", _thresholds(spec))
         case "min" | "max":
             return accumulators.Extreme(spec.node.fn == "max")
         case "distinct" | "days" | "session_count":
-            return accumulators.Different(_counts(spec), bound)
+            return accumulators.Different(*_counts(spec), bound)
         case "first" | "last":
             return accumulators.Edge(spec.node.fn == "last")
         case "since" | "since_first":

@@ -10,7 +10,7 @@ from app.rules.ast import Node
 
 COUNTING = ("count", "distinct", "days", "session_count")
 AGES = ("since", "since_first")
-TOTALS = ("sum",)
+TOTALS = ("sum", "avg")
 
 Need = int | tuple[float, ...] | None
 """What an aggregate is compared with: every value at which a count or a total begins to compare otherwise, ascending; of an age the

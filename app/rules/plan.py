@@ -26,19 +26,24 @@ from app.rules.walk import conditions, nodes
 
 @dataclass(frozen=True, slots=True)
 class SignalSpec:
-    """One aggregate to keep. `owner` is the segment it belongs to when it uses `each` (else ""); `need` see `rules.needs`; `key` names it
-    in stored state."""
+    """One aggregate to keep. `owner` is the segment it belongs to when it uses `each` (else ""); `key` names it in stored state.
+
+    `need` is what all its readers together must be able to tell (None: its whole value). `crossings` is what those compare it with that
+    compare it with constants only: between two of these values such a reader has nothing new to hear. Both see `rules.needs`.
+    """
 
     key: int
     text: str
     node: ast.Aggregate
     owner: str
     need: Need
+    crossings: Need
 
 
 @dataclass(frozen=True, slots=True)
 class UnitSpec:
-    """One thing judged. `kind`: segment · held · group. `trees` are its conditions; `signals`, `attributes` and `units` what it reads."""
+    """One thing judged. `kind`: segment · held · group. `trees` are its conditions; `signals`, `profile` and `units` what it reads;
+    `needs` says, by signal, what it compares with constants only, None where it uses the whole value."""
 
     name: str
     kind: str
@@ -47,6 +52,7 @@ class UnitSpec:
     group: Group | None
     each: bool
     signals: frozenset[int]
+    needs: dict[int, Need]
     profile: bool
     session: bool
     units: frozenset[str]
@@ -75,10 +81,10 @@ def compile_plan(definitions: Definitions, options: EngineOptions) -> Plan:
     """The plan for all enabled definitions. Raises InputError when a switched-off segment is still referred to."""
     enabled = definitions.enabled()
     _check_enabled(enabled)
-    units = _ordered(_units(enabled))
+    units = _ordered(_units(enabled, options))
     meaning = [unit.segment.meaning() for unit in units if unit.segment] + [json.dumps([g.name, g.segments]) for g in enabled.groups]
     stamp = digest("\n".join([*sorted(meaning), options.timezone, str(options.session_gap_ms)]))
-    return Plan(enabled, tuple(_signals(enabled, options)), tuple(units), _fields(enabled, options), stamp)
+    return Plan(enabled, tuple(_signals(enabled, units)), tuple(units), _fields(enabled, options), stamp)
 
 
 def group_digest(group: Group, segments: Iterable[Segment]) -> str:
@@ -110,44 +116,59 @@ def _check_enabled(definitions: Definitions) -> None:
                     )
 
 
-def _signals(definitions: Definitions, options: EngineOptions) -> list[SignalSpec]:
+def _signals(definitions: Definitions, units: Iterable[UnitSpec]) -> list[SignalSpec]:
+    readers: dict[int, list[Need]] = {}
+    for unit in units:
+        for key, need in unit.needs.items():
+            readers.setdefault(key, []).append(need)
     found: dict[int, SignalSpec] = {}
     for segment in definitions.segments:
         for tree in conditions(segment):
-            needs = thresholds(tree)
             for node in nodes(tree):
-                if isinstance(node, ast.Aggregate):
-                    _add_signal(found, node, segment.name, needs.get(node), options.max_points)
+                if isinstance(node, ast.Aggregate) and (key := signal_key(node, segment.name)) not in found:
+                    owner, needs = segment.name if uses_each(node) else "", readers.get(key, [None])
+                    known = [need for need in needs if need is not None]
+                    crossings: Need = None
+                    for i, need in enumerate(known):
+                        crossings = merged(node.fn, need, crossings) if i else need
+                    found[key] = SignalSpec(key, text(node), node, owner, crossings if len(known) == len(needs) else None, crossings)
     return list(found.values())
 
 
-def _add_signal(found: dict[int, SignalSpec], node: ast.Aggregate, segment: str, need: Need, max_points: int) -> None:
-    key = signal_key(node, segment)
-    if isinstance(need, tuple) and node.fn in COUNTING and need[-1] > max_points:
-        need = None
-    before = found.get(key)
-    if before is not None:
-        need = merged(node.fn, need, before.need)
-    found[key] = SignalSpec(key, text(node), node, segment if uses_each(node) else "", need)
+def _needs(trees: Iterable[Node], owner: str, max_points: int) -> dict[int, Need]:
+    found: dict[int, Need] = {}
+    for tree in trees:
+        for node, exact in thresholds(tree).items():
+            key = signal_key(node, owner)
+            beyond = isinstance(exact, tuple) and node.fn in COUNTING and exact[-1] > max_points
+            need = None if beyond else exact
+            found[key] = merged(node.fn, need, found[key]) if key in found else need
+    return found
 
 
-def _units(definitions: Definitions) -> list[UnitSpec]:
+def _units(definitions: Definitions, options: EngineOptions) -> list[UnitSpec]:
     grouped = {name: group.name for group in definitions.groups for name in group.segments}
     found: dict[str, UnitSpec] = {}
+
+    def unit(name: str, kind: str, trees: tuple[Node, ...], segment: Segment | None, each: bool) -> None:
+        found[name] = _unit(name, kind, trees, segment, each, grouped, options.max_points)
+
     for segment in definitions.segments:
         trees = tuple(conditions(segment))
-        found[segment.name] = _unit(segment.name, "segment", trees, segment, segment.for_each is not None, grouped)
+        unit(segment.name, "segment", trees, segment, segment.for_each is not None)
         for tree in trees:
             for node in nodes(tree):
                 if isinstance(node, ast.Held):
-                    name = held_name(node, segment.name)
-                    found[name] = _unit(name, "held", (node.condition,), segment if uses_each(node) else None, uses_each(node), grouped)
+                    each = uses_each(node)
+                    unit(held_name(node, segment.name), "held", (node.condition,), segment if each else None, each)
     for group in definitions.groups:
-        found[group.name] = UnitSpec(group.name, "group", (), None, group, False, frozenset(), False, False, frozenset(group.segments))
+        found[group.name] = UnitSpec(group.name, "group", (), None, group, False, frozenset(), {}, False, False, frozenset(group.segments))
     return list(found.values())
 
 
-def _unit(name: str, kind: str, trees: tuple[Node, ...], segment: Segment | None, each: bool, grouped: dict[str, str]) -> UnitSpec:
+def _unit(
+    name: str, kind: str, trees: tuple[Node, ...], segment: Segment | None, each: bool, grouped: dict[str, str], max_points: int
+) -> UnitSpec:
     owner = segment.name if segment else ""
     signals: set[int] = set()
     units: set[str] = set()
@@ -163,7 +184,8 @@ def _unit(name: str, kind: str, trees: tuple[Node, ...], segment: Segment | None
                 units.add(grouped.get(ref, ref))
             case ast.Profile() | ast.Consent():
                 profile = True
-    return UnitSpec(name, kind, trees, segment, None, each, frozenset(signals), profile, session, frozenset(units))
+    needs = {key: need for key, need in _needs(trees, owner, max_points).items() if key in signals}
+    return UnitSpec(name, kind, trees, segment, None, each, frozenset(signals), needs, profile, session, frozenset(units))
 
 
 def _visible(trees: Iterable[Node]) -> Iterable[Node]:

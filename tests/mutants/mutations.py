@@ -17,7 +17,8 @@ class Mutation:
 
 
 SLIDING, ACCUMULATORS, SIGNALS = "app/engine/sliding.py", "app/engine/accumulators.py", "app/engine/signals.py"
-SOURCES, CONDITIONS, CALENDAR = "app/engine/sources.py", "app/engine/conditions.py", "app/engine/calendar.py"
+SOURCES, CONDITIONS, ANSWERS = "app/engine/sources.py", "app/engine/conditions.py", "app/engine/answers.py"
+CALENDAR = "app/engine/calendar.py"
 JUDGE, ENGINE, PAST, FILTERS = "app/engine/judge.py", "app/engine/engine.py", "app/engine/past.py", "app/engine/filters.py"
 VALUES, STATE, REASONS, CONTINUOUS = "app/engine/values.py", "app/engine/state.py", "app/engine/reasons.py", "app/engine/continuous.py"
 WINDOWS, TOTALS = "app/engine/windows.py", "app/engine/totals.py"
@@ -31,10 +32,12 @@ MUTATIONS = (
     Mutation("count: the timer is that of the latest entry", SLIDING, "return True, cell[0][len(cell[0]) - k] + self._w", "return True, cell[0][-1] + self._w"),
     Mutation("distinct: the timer is that of the latest value", SLIDING, "times[n - k] + self._w", "times[-1] + self._w"),
     Mutation("sum: what leaves is not taken out", TOTALS, "pack(unpack(cell[3]) - scaled_sum(leaving, cell[4]))", "pack(unpack(cell[3]))"),
-    Mutation("sum: above its limit no entry is asked about", TOTALS, "(above_all and value >= 0)", "above_all"),
-    Mutation("sum: below its limit no entry is asked about", TOTALS, "(under_all and value <= 0)", "under_all"),
-    Mutation("sum: below its limit a return may leave unseen", TOTALS, "return bool(cell[5]) or place(", "return place("),
-    Mutation("sum: negative values leave without a trace", TOTALS, "rising = not self._mean and not cell[5]", "rising = not self._mean"),
+    Mutation("sum: above its limit no entry is asked about", TOTALS, "(above_all and rises)", "above_all"),
+    Mutation("sum: below its limit no entry is asked about", TOTALS, "(under_all and falls)", "under_all"),
+    Mutation("sum: below its limit a return may leave unseen", TOTALS, "return self._mean or bool(cell[5]) or place(", "return place("),
+    Mutation("avg: the sum's limit is taken for the mean's", TOTALS, "(value > thresholds[-1], value < thresholds[0]) if self._mean", "(value >= 0, value <= 0) if self._mean"),
+    Mutation("sum: after the exits looked at it is never asked again", TOTALS, "if len(times) > self.AHEAD else NEVER", "if len(times) > 1 << 30 else NEVER"),
+    Mutation("sum: negative values leave without a trace", TOTALS, "return not self._mean and not cell[5] and", "return not self._mean and"),
     Mutation("top: ties go to the first seen", SLIDING, "key=lambda key: (times[key], place[key])", "key=lambda key: (times[key], -place[key])"),
     Mutation("last: an equal value does not renew the window", SLIDING, "changed = not cell or cell[1] != value or cell[0] + self._w <= ts\n        cell[:] = [ts, value]", "changed = not cell or cell[1] != value or cell[0] + self._w <= ts\n        cell[:] = [cell[0] if not changed else ts, value]"),
     Mutation("range: its end is inside", WINDOWS, "self._start <= ts < self._end", "self._start <= ts <= self._end"),
@@ -47,7 +50,7 @@ MUTATIONS = (
     Mutation("session: a gap of session_gap goes on", ENGINE, ">= self.options.session_gap_ms:", "> self.options.session_gap_ms:"),
     Mutation("session: the old session is not forgotten", WINDOWS, "if current else ts\n        if cell[0] != start:", "if current else ts\n        if cell[0] == -1:"),
     Mutation("session: what completes between two sessions is lost", WINDOWS, "if ts < state.session_start:", "if not state.session_start <= ts < state.session_last + self._gap:"),
-    Mutation("session: what it begins with is not asked about", ENGINE, "for place in signal.units if each != TEMPLATE else ():", "for place in ():"),
+    Mutation("session: what it begins with is not asked about", ENGINE, "for place in signal.readers.places if each != TEMPLATE else ():", "for place in ():"),
     Mutation("session: no timer at its end", WINDOWS, "return self.keep.read(cell[1], now), end\n\n    def approximate", "return self.keep.read(cell[1], now), NEVER\n\n    def approximate"),
     Mutation("today: yesterday counts", WINDOWS, "(self.keep.read(cell[1], now), end) if cell[0] == start", "(self.keep.read(cell[1], now), end) if cell[0] <= start"),
     Mutation("calendar: every day has 24 hours", CALENDAR, "return self.midnight(first), self.midnight(after)", "return self.midnight(first), self.midnight(first) + (after - first).days * 86_400_000"),
@@ -66,12 +69,12 @@ MUTATIONS = (
     Mutation("absence: B at A's instant but before it prevents nothing", SOURCES, "if not (latest[0] == ts and any(", "if not (latest[0] > ts and any("),
     Mutation("absence on: every B prevents", SOURCES, "(self._on is None or key == self._key(a))", "True"),
     # --- conditions
-    Mutation("since: >= is >", CONDITIONS, "return (age >= ms) is (op == \">=\")", "return (age > ms) is (op == \">=\")"),
-    Mutation("since: > wakes a millisecond late", CONDITIONS, "min(until, at + ms + 1)", "min(until, at + ms + 2)"),
-    Mutation("count == k: k + 1 counts too", CONDITIONS, "above, reach = _at_least(signal, floor + 1)", "above, reach = _at_least(signal, floor + 2)"),
-    Mutation("and: the earliest end of its parts is lost", CONDITIONS, "            if truth:\n                if end < until:", "            if truth:\n                if until >= NEVER:"),
+    Mutation("since: >= is >", ANSWERS, "return (age >= ms) is (op == \">=\")", "return (age > ms) is (op == \">=\")"),
+    Mutation("since: > wakes a millisecond late", ANSWERS, "min(until, at + ms + 1)", "min(until, at + ms + 2)"),
+    Mutation("count == k: k + 1 counts too", CONDITIONS, "above, reach = at_least(signal, floor + 1)", "above, reach = at_least(signal, floor + 2)"),
+    Mutation("and: the earliest end of its parts is lost", ANSWERS, "            if truth:\n                if end < until:", "            if truth:\n                if until >= NEVER:"),
     Mutation("between leaves out its upper end", CONDITIONS, "ast.Compare(\"<=\", operand, high)", "ast.Compare(\"<\", operand, high)"),
-    Mutation("held: a millisecond too long", CONDITIONS, "if now - since >= ms else", "if now - since > ms else"),
+    Mutation("held: a millisecond too long", ANSWERS, "if now - since >= ms else", "if now - since > ms else"),
     Mutation("filter: between leaves out its lower end", FILTERS, "ast.Compare(\">=\", operand, low)", "ast.Compare(\">\", operand, low)"),
     Mutation("filter: not in holds for null", FILTERS, "return type(value) is str and (value in texts) is not negated", "return (value in texts) is not negated"),
     Mutation("values: true is the number 1", VALUES, "return \"b1\" if value else \"b0\"", "return f\"n{int(value)}\""),

@@ -46,9 +46,10 @@ def first_flip(entries: Entries, now: int, mean: bool, test: Callable[[float | N
     return truth, NEVER
 
 
-@given(_entries, st.booleans(), st.sampled_from(sorted(ORDERS)), st.data())
-def test_the_look_ahead_finds_the_exit_that_flips(steps: Entries, mean: bool, order: str, data: st.DataObject) -> None:
+@given(_entries, st.booleans(), st.sampled_from(sorted(ORDERS)), st.sampled_from([2, 5, 64]), st.data())
+def test_the_look_ahead_finds_the_exit_that_flips(steps: Entries, mean: bool, order: str, ahead: int, data: st.DataObject) -> None:
     total = SlidingTotal(WINDOW_MS, mean)
+    total.AHEAD = ahead
     cell, ts, entries = total.new(), 0, []
     for gap, value in steps:
         ts += gap
@@ -62,12 +63,15 @@ def test_the_look_ahead_finds_the_exit_that_flips(steps: Entries, mean: bool, or
     def test(value: float | None) -> bool:
         return value is not None and ORDERS[order](value, limit)
 
-    assert total.compare(cell, ts, test, limit) == first_flip(inside, ts, mean, test)
+    truth, until = total.compare(cell, ts, test, limit)
+    flipped, flip = first_flip(inside, ts, mean, test)
+    assert truth is flipped
+    assert until == flip or (len(inside) > ahead and until == inside[ahead - 1][0] + WINDOW_MS < flip)
 
 
-@given(_entries, st.sampled_from(sorted(ORDERS)), st.integers(-5, 50))
-def test_an_entry_that_is_said_not_to_matter_brings_no_flip_nearer(steps: Entries, order: str, limit: int) -> None:
-    total = SlidingTotal(WINDOW_MS, False, (limit,))
+@given(_entries, st.booleans(), st.sampled_from(sorted(ORDERS)), st.integers(-5, 50))
+def test_an_entry_that_is_said_not_to_matter_brings_no_flip_nearer(steps: Entries, mean: bool, order: str, limit: int) -> None:
+    total = SlidingTotal(WINDOW_MS, mean, (limit,))
     cell, ts, entries = total.new(), 0, []
 
     def test(value: float | None) -> bool:
@@ -76,10 +80,10 @@ def test_an_entry_that_is_said_not_to_matter_brings_no_flip_nearer(steps: Entrie
     for gap, value in steps:
         ts += gap
         entries = [(at, v) for at, v in entries if at > ts - WINDOW_MS]
-        assume(rounded(entries, False) is not None)
-        truth, until = first_flip(entries, ts, False, test)
+        assume(mean or rounded(entries, False) is not None)
+        truth, until = first_flip(entries, ts, mean, test)
         entries.append((ts, value))
         if not total.add(cell, ts, value):
-            again, later = first_flip(entries, ts, False, test)
+            again, later = first_flip(entries, ts, mean, test)
             assert again is truth
             assert later >= until

@@ -1,0 +1,212 @@
+"""How answers are made of answers: (truth, until) of a whole from those of its parts, and of values from those of operands.
+
+`until` may be early, never late: whoever is woken by it asks again. That makes it composable: a conjunction that is false stays false at
+least as long as any one of its false parts does, and while it is true at least as long as the first part that may change. Functions take
+(state, now, each), `each` being the key of the `for_each` value or None.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from app.domain.limits import NEVER
+from app.engine.signals import Signal
+from app.engine.state import UserState
+from app.engine.values import calculate, is_number
+from app.rules import ast
+from app.rules.ast import Node
+
+Answer = tuple[bool, int]
+Condition = Callable[[UserState, int, str | None], Answer]
+Reading = Callable[[UserState, int, str | None], tuple[Any, int]]
+
+CALENDAR_STEPS_MAX = 400  # hours looked ahead for a flip of hour(), weekday(), date(): over two weeks; then it is asked again
+
+
+def negative(found: tuple[Any, int]) -> tuple[Any, int]:
+    """The number with its sign turned; null stays null."""
+    return (-found[0] if is_number(found[0]) else None), found[1]
+
+
+def arithmetic(op: str, a: Reading, b: Reading, left: Node, right: Node) -> Reading:
+    """left op right; whole numbers, which counts are, take the short way."""
+    exact = _EXACT.get(op)
+    if exact is None:
+        return lambda state, now, each: _calculated(op, a(state, now, each), b(state, now, each))
+    if isinstance(left, ast.Literal):
+        constant = left.value
+
+        def scaled(state: UserState, now: int, each: str | None) -> tuple[Any, int]:
+            value, until = b(state, now, each)
+            return (exact(constant, value) if type(value) is int and -_SMALL < value < _SMALL else calculate(op, constant, value)), until
+
+        return (
+            scaled
+            if type(constant) is int and abs(constant) < _SMALL
+            else lambda state, now, each: _calculated(op, (constant, NEVER), b(state, now, each))
+        )
+
+    def both(state: UserState, now: int, each: str | None) -> tuple[Any, int]:
+        x, until_x = a(state, now, each)
+        y, until_y = b(state, now, each)
+        until = min(until_y, until_x)
+        if type(x) is int and type(y) is int and -_SMALL < x < _SMALL and -_SMALL < y < _SMALL:
+            return exact(x, y), until
+        return calculate(op, x, y), until
+
+    return both
+
+
+_EXACT: dict[str, Callable[[Any, Any], Any]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+_SMALL = 1 << 31  # sums and products of such numbers stay within 64 bits
+
+
+def _calculated(op: str, a: tuple[Any, int], b: tuple[Any, int]) -> tuple[Any, int]:
+    return calculate(op, a[0], b[0]), min(a[1], b[1])
+
+
+def conjunction(parts: list[Condition]) -> Condition:
+    """True when all parts are; false until the last of its false parts may change."""
+
+    def every(state: UserState, now: int, each: str | None) -> Answer:
+        until = NEVER
+        false_until = -1
+        for part in parts:
+            truth, end = part(state, now, each)
+            if truth:
+                if end < until:
+                    until = end
+            elif end >= NEVER:
+                return False, NEVER
+            elif end > false_until:
+                false_until = end
+        return (True, until) if false_until < 0 else (False, false_until)
+
+    return every
+
+
+def disjunction(parts: list[Condition]) -> Condition:
+    """False when all parts are; true until the last of its true parts may change."""
+
+    def some(state: UserState, now: int, each: str | None) -> Answer:
+        until = NEVER
+        true_until = -1
+        for part in parts:
+            truth, end = part(state, now, each)
+            if not truth:
+                if end < until:
+                    until = end
+            elif end >= NEVER:
+                return True, NEVER
+            elif end > true_until:
+                true_until = end
+        return (False, until) if true_until < 0 else (True, true_until)
+
+    return some
+
+
+def negation(part: Condition) -> Condition:
+    """The contrary."""
+
+    def opposite(state: UserState, now: int, each: str | None) -> Answer:
+        truth, until = part(state, now, each)
+        return not truth, until
+
+    return opposite
+
+
+def test1(read: Reading, test: Callable[[Any], bool]) -> Condition:
+    """A test of one value."""
+
+    def answer(state: UserState, now: int, each: str | None) -> Answer:
+        value, until = read(state, now, each)
+        return test(value), until
+
+    return answer
+
+
+def test2(left: Reading, right: Reading, test: Callable[[Any, Any], bool]) -> Condition:
+    """A test of two values."""
+
+    def answer(state: UserState, now: int, each: str | None) -> Answer:
+        a, until_a = left(state, now, each)
+        b, until_b = right(state, now, each)
+        return test(a, b), min(until_a, until_b)
+
+    return answer
+
+
+def at_least(signal: Signal, k: int) -> Condition:
+    """Whether a counting signal has reached k."""
+    if k <= 0:
+        return lambda state, now, each: (True, NEVER)
+    return signal.bind_at_least(k)
+
+
+def held(name: str, node: ast.Held, ms: int) -> Condition:
+    """Whether what is noted under `name` has been so for `ms`."""
+
+    def answer(state: UserState, now: int, each: str | None) -> Answer:
+        since = state.held.get(name if each is None else f"{name}\x1f{each}")
+        if since is None:
+            since = state.held.get(name)
+        if since is None:
+            return False, NEVER
+        return (True, NEVER) if now - since >= ms else (False, since + ms)
+
+    return answer
+
+
+def since_against(op: str, signal: Signal, ms: int) -> Condition:
+    """since(S) op d, solved: the entry's age passes d at its instant + d."""
+    read = signal.bind_read()
+
+    def answer(state: UserState, now: int, each: str | None) -> Answer:
+        at, until = read(state, now, each)
+        if at is None:
+            return False, until
+        age = now - at
+        if op in (">=", "<"):
+            return (age >= ms) is (op == ">="), until if age >= ms else min(until, at + ms)
+        if op in (">", "<="):
+            return (age > ms) is (op == ">"), until if age > ms else min(until, at + ms + 1)
+        flip = at + ms if age < ms else at + ms + 1 if age == ms else NEVER
+        return (age == ms) is (op == "=="), min(until, flip)
+
+    return answer
+
+
+def stretched(part: Condition) -> Condition:
+    """A condition that depends on the calendar alone, with `until` moved to where it really flips; the answer is the same for every user,
+    so it is remembered."""
+    memo: dict[str | None, tuple[int, bool, int]] = {}
+
+    def answer(state: UserState, now: int, each: str | None) -> Answer:
+        known = memo.get(None)
+        if known is not None and known[0] <= now < known[2]:
+            return known[1], known[2]
+        truth, until = part(state, now, each)
+        for _ in range(CALENDAR_STEPS_MAX):
+            if until >= NEVER:
+                break
+            again, end = part(state, until, each)
+            if again is not truth:
+                break
+            until = end
+        memo[None] = (now, truth, until)
+        return truth, until
+
+    return answer
+
+
+def falling(read: Reading, test: Callable[[Any], bool], above: bool) -> Condition:
+    """A comparison of what only falls while no event comes: once it is below, only an event can change that."""
+
+    def answer(state: UserState, now: int, each: str | None) -> Answer:
+        value, until = read(state, now, each)
+        truth = test(value)
+        return truth, until if truth is above else NEVER
+
+    return answer
