@@ -150,7 +150,7 @@ class _Builder:
     # --- conditions and values ---------------------------------------------------------------------------------
 
     def condition(self, tree: Part, in_filter: bool, depth: int) -> Node:
-        """Any expression that is not a selector."""
+        """Any expression that is not a selector; a rule `x` of the grammar is built by the method `_x`."""
         self._count(tree, depth)
         kind = tree.data if isinstance(tree, Tree) else tree.type
         method: Callable[[Any, bool, int], Node] | None = getattr(self, f"_{kind}", None)
@@ -406,14 +406,14 @@ class _Builder:
         self._count(tree, depth)
         kind = tree.data if isinstance(tree, Tree) else tree.type
         if kind == "chain":
-            return self._chain(tree, depth)
+            return self._steps(tree, depth)
         if kind == "absence":
             first, missing, *rest = tree.children
             on, within = _on_within(rest)
             return ast.Absence(self.selector(first, depth + 1), self.selector(missing, depth + 1), on, within, pos=_pos(tree))
         return self._events(tree, kind, depth)
 
-    def _chain(self, tree: Any, depth: int) -> Node:
+    def _steps(self, tree: Any, depth: int) -> Node:
         steps = [child for child in tree.children if not (isinstance(child, Token) or child.data == "on")]
         if len(steps) > limits.CHAIN_STEPS_MAX:
             raise _wrong(tree, "the chain is too long", f"{len(steps)} steps", f"at most {limits.CHAIN_STEPS_MAX} (CHAIN_STEPS_MAX)")

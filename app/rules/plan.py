@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
-from app.domain.errors import InputError
 from app.domain.ids import digest, short_hash
 from app.domain.options import EngineOptions
 from app.rules import ast
@@ -78,9 +77,8 @@ class Plan:
 
 
 def compile_plan(definitions: Definitions, options: EngineOptions) -> Plan:
-    """The plan for all enabled definitions. Raises InputError when a switched-off segment is still referred to."""
+    """The plan for all enabled definitions."""
     enabled = definitions.enabled()
-    _check_enabled(enabled)
     units = _ordered(_units(enabled, options))
     meaning = [unit.segment.meaning() for unit in units if unit.segment] + [json.dumps([g.name, g.segments]) for g in enabled.groups]
     stamp = digest("\n".join([*sorted(meaning), options.timezone, str(options.session_gap_ms)]))
@@ -102,18 +100,6 @@ def held_name(node: ast.Held, owner: str) -> str:
     """The name of the unit that watches the condition of a `held(…)`; the duration is not part of it."""
     key = short_hash((owner if uses_each(node) else "") + "\n" + text(node.condition))
     return f"~{key:x}"
-
-
-def _check_enabled(definitions: Definitions) -> None:
-    names = {s.name for s in definitions.segments}
-    for segment in definitions.segments:
-        for tree in conditions(segment):
-            for node in nodes(tree):
-                if isinstance(node, ast.SegmentRef) and node.name not in names:
-                    raise InputError(
-                        f'{segment.file}:{segment.line}: segment {segment.name} refers to segment("{node.name}"), '
-                        "which is switched off; enable it or drop the reference"
-                    )
 
 
 def _signals(definitions: Definitions, units: Iterable[UnitSpec]) -> list[SignalSpec]:

@@ -57,27 +57,34 @@ def _without_unknown(segments: Sequence[Segment], gone: set[str], hints: _Hints)
         for name in {ref.name for ref in find(segment, SegmentRef)}:
             users.setdefault(name, []).append(segment)
     place = {s.name: i for i, s in enumerate(segments)}
-    wave = {s.name: s for name, using in users.items() if name not in names for s in using}
+    off = {s.name for s in segments if not s.enabled}
+    wave = {s.name: s for name, using in users.items() for s in using if name not in names or (s.enabled and name in off)}
     while wave:
         bad = sorted(wave.values(), key=lambda s: place[s.name])
-        errors.extend(_unknown_reference(s, names, gone, hints) for s in bad)
+        errors.extend(_lost_reference(s, names, off, gone, hints) for s in bad)
         names -= wave.keys()
         gone |= wave.keys()
         wave = {s.name: s for name in wave for s in users.get(name, ()) if s.name in names}
     return [s for s in segments if s.name in names], gone, errors
 
 
-def _unknown_reference(segment: Segment, names: Collection[str], gone: Collection[str], hints: _Hints) -> DefinitionError:
-    name = next(ref.name for ref in find(segment, SegmentRef) if ref.name not in names)
+def _lost_reference(
+    segment: Segment, names: Collection[str], off: Collection[str], gone: Collection[str], hints: _Hints
+) -> DefinitionError:
+    lost = [ref.name for ref in find(segment, SegmentRef) if ref.name not in names]
+    name = lost[0] if lost else next(ref.name for ref in find(segment, SegmentRef) if ref.name in off)
     message = "the segment it refers to could not be loaded" if name in gone else "unknown segment"
+    expected = "the name of a segment that is defined"
+    if not lost:
+        message, expected = "the segment it refers to is switched off", "one with enabled: true"
     return DefinitionError(
         f"segment {segment.name}: {message}",
         file=segment.file,
         line=segment.line,
         column=1,
         found=f'segment("{name}")',
-        expected="the name of a segment that is defined",
-        hint=hints.nearest(name, names),
+        expected=expected,
+        hint=hints.nearest(name, names) if lost else "",
         segment=segment.name,
     )
 

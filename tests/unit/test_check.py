@@ -67,11 +67,13 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_reference_to_a_segment_that_is_off_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = "segments: [{name: a, when: any(click), enabled: false}, {name: b, when: 'segment(\"a\")'}]"
-    assert cli.run(["check", "--json", definitions(tmp_path, text)]) == 1
-    out, err = capsys.readouterr()
-    assert "which is switched off" in err
-    assert json.loads(out)["segments"] == []
+    off = "{name: a, when: any(click), enabled: false}, {name: also_off, when: 'segment(\"a\")', enabled: false}"
+    on = "{name: b, when: 'segment(\"a\")'}, {name: c, when: 'segment(\"b\")'}, {name: d, when: any(cart)}"
+    assert cli.run(["check", "--json", definitions(tmp_path, f"segments: [{off}, {on}]")]) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert [error["segment"] for error in answer["errors"]] == ["b", "c"]
+    assert "is switched off" in answer["errors"][0]["message"]
+    assert [segment["name"] for segment in answer["segments"]] == ["d"]
 
 
 @pytest.mark.parametrize("arguments", [["nowhere"], []])
