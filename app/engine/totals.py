@@ -183,9 +183,9 @@ class SlidingTotal:
         if limit is None or value is None:
             return range(len(near))
         if self._mean:  # it is above the limit where the distances to it sum to more than nothing
-            shares = cell[2] or [1] * n
-            count = sum(shares)
-            sums = list(accumulate(v - limit * share for v, share in zip(near, shares, strict=False)))
+            weights: list[int] = cell[2] or [1] * len(near)
+            count = n if cell[2] is None else sum(weights)
+            sums = list(accumulate([v - limit * w for v, w in zip(near, weights, strict=False)]))
             distance, size = (value - limit) * count, (abs(limit) + abs(value)) * count
         else:
             sums = list(accumulate(near))
