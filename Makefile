@@ -2,6 +2,7 @@
 #   make run     the demo on this machine          make lint     ruff, format, mypy, import contracts
 #   make test    every test                        make bench    speed of the hot path
 #   make clean   removes .venv and caches          make mutants  are the tests awake?
+#   make proofs  the long tests: the real logs whole, a million texts for the parser
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -18,10 +19,10 @@ export UV_PYTHON := $(BIN)/python
 WORKERS ?= 2
 ARGS ?=
 
-.PHONY: help run test lint format bench mutants clean system
+.PHONY: help run test lint format bench mutants proofs clean system
 
 help:
-	@sed -n '1,4s/^# *//p' Makefile
+	@sed -n '1,5s/^# *//p' Makefile
 
 run: $(VENV)/.run-ready
 	@exec $(BIN)/hyperseg demo $(ARGS)
@@ -44,6 +45,10 @@ bench: $(VENV)/.dev-ready
 
 mutants: $(VENV)/.dev-ready
 	$(BIN)/python -m tests.mutants $(ARGS)
+
+proofs: $(VENV)/.dev-ready
+	HYPERSEG_WHOLE_LOGS=1 HYPERSEG_FUZZ=1000000 $(BIN)/pytest -n $(WORKERS) \
+		tests/golden/test_real_logs.py tests/properties/test_fuzz_grammar.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -21,7 +21,7 @@ SOURCES, CONDITIONS, ANSWERS = "app/engine/sources.py", "app/engine/conditions.p
 CALENDAR = "app/engine/calendar.py"
 JUDGE, ENGINE, PAST, FILTERS = "app/engine/judge.py", "app/engine/engine.py", "app/engine/past.py", "app/engine/filters.py"
 VALUES, STATE, REASONS, CONTINUOUS = "app/engine/values.py", "app/engine/state.py", "app/engine/reasons.py", "app/engine/continuous.py"
-WINDOWS, TOTALS = "app/engine/windows.py", "app/engine/totals.py"
+WINDOWS, TOTALS, FEEDING = "app/engine/windows.py", "app/engine/totals.py", "app/engine/feeding.py"
 NEEDS, PLAN, ROUTING = "app/rules/needs.py", "app/rules/plan.py", "app/engine/routing.py"
 
 MUTATIONS = (
@@ -47,10 +47,10 @@ MUTATIONS = (
     Mutation("decay: rounded to five digits", ACCUMULATORS, ":.11e}", ":.4e}"),
     Mutation("decay: the rest of the half-life is forgotten", ACCUMULATORS, "2.0 ** (-r / self.half_life_ms)", "2.0 ** (-0 / self.half_life_ms)"),
     # --- sessions and calendar
-    Mutation("session: a gap of session_gap goes on", ENGINE, ">= self.options.session_gap_ms:", "> self.options.session_gap_ms:"),
+    Mutation("session: a gap of session_gap goes on", FEEDING, ">= self._session_gap_ms:", "> self._session_gap_ms:"),
     Mutation("session: the old session is not forgotten", WINDOWS, "if current else ts\n        if cell[0] != start:", "if current else ts\n        if cell[0] == -1:"),
     Mutation("session: what completes between two sessions is lost", WINDOWS, "if ts < state.session_start:", "if not state.session_start <= ts < state.session_last + self._gap:"),
-    Mutation("session: what it begins with is not asked about", ENGINE, "for place in signal.readers.places if each != TEMPLATE else ():", "for place in ():"),
+    Mutation("session: what it begins with is not asked about", FEEDING, "for place in signal.readers.places if each != TEMPLATE else ():", "for place in ():"),
     Mutation("session: no timer at its end", WINDOWS, "return self.keep.read(cell[1], now), end\n\n    def approximate", "return self.keep.read(cell[1], now), NEVER\n\n    def approximate"),
     Mutation("today: yesterday counts", WINDOWS, "(self.keep.read(cell[1], now), end) if cell[0] == start", "(self.keep.read(cell[1], now), end) if cell[0] <= start"),
     Mutation("calendar: every day has 24 hours", CALENDAR, "return self.midnight(first), self.midnight(after)", "return self.midnight(first), self.midnight(first) + (after - first).days * 86_400_000"),
@@ -94,10 +94,10 @@ MUTATIONS = (
     # --- duplicates, for_each, profiles
     Mutation("dedupe: an event at the window's end is a duplicate", ENGINE, "event.ts - before < self.options.dedupe_window_ms", "event.ts - before <= self.options.dedupe_window_ms"),
     Mutation("dedupe: ids are forgotten too early", ENGINE, "if seen[oldest] > edge and", "if seen[oldest] > edge + 1 and"),
-    Mutation("for_each: one value too few", ENGINE, "if len(values) > self._max_values", "if len(values) >= self._max_values"),
-    Mutation("for_each: a touch does not make recent", ENGINE, "before, known = values.pop(key, None), False", "before, known = values.get(key), False"),
-    Mutation("for_each: the history of what is pushed out stays", ENGINE, "state.signals.get(signal.key, {}).pop(key, None)", "state.signals.get(signal.key, {})"),
-    Mutation("profile: null removes nothing", ENGINE, "        known[name] = (ts, value)\n", "        if value is not None:\n            known[name] = (ts, value)\n"),
+    Mutation("for_each: one value too few", FEEDING, "if len(values) > self._max_values", "if len(values) >= self._max_values"),
+    Mutation("for_each: a touch does not make recent", FEEDING, "before, known = values.pop(key, None), False", "before, known = values.get(key), False"),
+    Mutation("for_each: the history of what is pushed out stays", FEEDING, "state.signals.get(signal.key, {}).pop(key, None)", "state.signals.get(signal.key, {})"),
+    Mutation("profile: null removes nothing", FEEDING, "        known[name] = (ts, value)\n", "        if value is not None:\n            known[name] = (ts, value)\n"),
     # --- late events and stored state
     Mutation("late: no retraction", ENGINE, "for key in before.members.keys() ^ after.members.keys():", "for key in after.members.keys() - before.members.keys():"),
     Mutation("late: seq begins anew", PAST, "fresh.seq, fresh.past, fresh.core = state.seq, past, None", "fresh.past, fresh.core = past, None"),
