@@ -1,4 +1,4 @@
-"""Feeding: what an event changes of what is kept of its user (session, profile, signals, the values of `for_each`), and whom to ask for it."""
+"""Feeding: what an event changes of what is kept of its user (session, profile, signals, values of `for_each`), and whom to ask for it."""
 
 from __future__ import annotations
 
