@@ -86,7 +86,11 @@ def parse(text: str) -> Node:
             expected=f"at most {limits.EXPRESSION_CHARS_MAX} (EXPRESSION_CHARS_MAX): split it with segment(...)",
         )
     try:
+        text.encode()
         tree = _lark().parse(text)
+    except UnicodeEncodeError as error:
+        line, column = text.count("\n", 0, error.start) + 1, error.start - text.rfind("\n", 0, error.start)
+        raise DefinitionError("half a character", line=line, column=column, found=repr(text[error.start])) from None
     except UnexpectedToken as error:
         raise _unexpected(error.token, error.expected, text) from None
     except UnexpectedCharacters as error:
@@ -490,14 +494,16 @@ def _identifier(token: Any) -> str:
 
 def _text(token: Any) -> str:
     try:
-        return str(json.loads(str(token), strict=False))
+        found = str(json.loads(str(token), strict=False))
+        found.encode()  # an escape may stand for half a character
+        return found
     except ValueError:
         raise DefinitionError(
             "the text has an unknown escape",
             line=token.line,
             column=token.column,
             found=_shown(str(token)),
-            expected='JSON escapes such as \\" \\\\ \\n \\u00e9',
+            expected='JSON escapes of whole characters, such as \\" \\\\ \\n \\u00e9',
         ) from None
 
 
