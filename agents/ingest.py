@@ -17,7 +17,7 @@ class IngestDeps(NamedTuple):
     offer: Callable[[Iterable[Chunk]], None]
 
 
-class ChunkSchema(faust.Schema):  # type: ignore[type-arg]
+class ChunkSchema(faust.Schema[Any, Any]):
     """Passes a round through: what the transport puts into a message is decoded already."""
 
     def compile(self, app: Any, **_: Any) -> Any:

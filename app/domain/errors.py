@@ -80,6 +80,13 @@ class DefinitionError(InputError):
         return "; ".join(parts)
 
 
+def half_character(error: UnicodeEncodeError, file: str = "") -> DefinitionError:
+    """The error for a text that cannot be written in UTF-8, at its place."""
+    text, start = error.object, error.start
+    line, column = text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start)
+    return DefinitionError("half a character", file=file, line=line, column=column, found=repr(text[start]))
+
+
 class Refused(InputError):
     """One record does not fit; `reason` is the dead letter's machine-readable reason, `detail` its sentence."""
 

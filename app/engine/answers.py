@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from app.domain.limits import NEVER
-from app.engine.signals import Signal
+from app.engine.signals import Reading, Signal
 from app.engine.state import UserState
 from app.engine.values import calculate, is_number
 from app.rules import ast
@@ -20,7 +20,6 @@ from app.rules.ast import Node
 
 Answer = tuple[bool, int]
 Condition = Callable[[UserState, int, str | None], Answer]
-Reading = Callable[[UserState, int, str | None], tuple[Any, int]]
 
 CALENDAR_STEPS_MAX = 400  # hours looked ahead for a flip of hour(), weekday(), date(): over two weeks; then it is asked again
 

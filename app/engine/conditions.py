@@ -14,7 +14,6 @@ from app.domain.limits import NEVER
 from app.engine.answers import (
     Answer,
     Condition,
-    Reading,
     arithmetic,
     at_least,
     conjunction,
@@ -31,7 +30,7 @@ from app.engine.answers import (
 from app.engine.calendar import Calendar
 from app.engine.continuous import Form, Linear, combine, next_flip
 from app.engine.filters import static_type
-from app.engine.signals import Signal
+from app.engine.signals import Reading, Signal
 from app.engine.state import UserState
 from app.engine.values import comparer, is_number, key_value, text_test
 from app.rules import ast
@@ -97,7 +96,7 @@ class Compiler:
             case ast.TextTest(op, left, right):
                 return test2(self.reading(left, owner), self.reading(right, owner), lambda a, b: text_test(op, a, b))
             case ast.Matches(operand, pattern):
-                regex: Any = compile_regex(pattern, node)
+                regex = compile_regex(pattern, node)
                 return test1(self.reading(operand, owner), lambda v: type(v) is str and regex.search(v) is not None)
             case ast.IsNull(operand, negated):
                 return test1(self.reading(operand, owner), lambda v: (v is None) is not negated)
@@ -135,7 +134,9 @@ class Compiler:
             constant = right.value if isinstance(right, ast.Literal) else right.ms
             if isinstance(left, ast.Aggregate) and left.fn in TOTALS:
                 limit = constant if op in _ORDERS and is_number(constant) else None
-                return self._signal(left, owner).bind_compare(lambda v: test(v, constant), limit)
+                ahead = self._signal(left, owner).bind_compare(lambda v: test(v, constant), limit)
+                if ahead is not None:
+                    return ahead
             if op in _ORDERS and _only_falls(left):
                 return falling(self.reading(left, owner), lambda v: test(v, constant), op in (">=", ">"))
             return test1(self.reading(left, owner), lambda v: test(v, constant))
@@ -195,8 +196,7 @@ class Compiler:
             def combined(state: UserState, now: int, each: str | None) -> tuple[Form | None, int]:
                 a, until_a = left(state, now, each)
                 b, until_b = right(state, now, each)
-                both = a is not None and b is not None
-                return (combine(node.op, a, b) if both else None), min(until_a, until_b)  # type: ignore[arg-type]
+                return (None if a is None or b is None else combine(node.op, a, b)), min(until_a, until_b)
 
             return combined
         read = self.reading(node, owner)

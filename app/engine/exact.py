@@ -62,4 +62,4 @@ def pack(num: int) -> int | str:
 
 def unpack(stored: int | str) -> int:
     """The whole number that `pack` stored."""
-    return stored if type(stored) is int else int(stored, 16)  # type: ignore[arg-type]
+    return int(stored, 16) if isinstance(stored, str) else stored

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.domain.events import Event
-from app.domain.limits import FOR_EACH_VALUES_DEFAULT, PROFILE_ATTRIBUTES_MAX
+from app.domain.limits import PROFILE_ATTRIBUTES_MAX
 from app.domain.options import EngineOptions
 from app.engine.judge import Flip, Instance, disarm
 from app.engine.routing import EachRoute, Route, build_routes, each_touches
@@ -90,8 +90,8 @@ class Feeder:
             due.update((place, key) for key in state.values.get(unit.owner, ()))
 
     def _take_each(self, state: UserState, event: Event, route: EachRoute, due: set[Instance], flips: list[Flip]) -> None:
-        if route.direct:
-            self._take_direct(state, event, route, due, flips)
+        if route.direct is not None:
+            self._take_direct(state, event, route, scalar_key(route.direct(event.fields)), due, flips)
             return
         touched, for_all, domain = each_touches(route, event.fields)
         if not touched and not for_all:
@@ -112,10 +112,11 @@ class Feeder:
             for place in (signal.readers if changed else signal.whole_readers).places if key else ():
                 self._add(state, place, key, due)
 
-    def _take_direct(self, state: UserState, event: Event, route: EachRoute, due: set[Instance], flips: list[Flip]) -> None:
+    def _take_direct(
+        self, state: UserState, event: Event, route: EachRoute, key: str | None, due: set[Instance], flips: list[Flip]
+    ) -> None:
         """`_take_each` where the event's one value is all it concerns."""
         fields = event.fields
-        key = scalar_key(route.domain(fields))  # type: ignore[misc]
         if key is None:
             return
         self._touch(state, route.segment, key, True, due, flips)
@@ -131,7 +132,7 @@ class Feeder:
         before, known = values.pop(key, None), False
         values[key] = now_in = before or in_domain
         if before is None:
-            if len(values) > self._max_values.get(segment, FOR_EACH_VALUES_DEFAULT):
+            if len(values) > self._max_values[segment]:
                 self._push_out(state, segment, next(iter(values)), key, due, flips)
             known = self._own_cells(state, segment, key)
         if now_in is not before:

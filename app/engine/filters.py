@@ -62,7 +62,7 @@ def compile_filter(node: Node) -> Filter:
             return lambda fields: text_test(op, a(fields), b(fields))
         case ast.Matches(operand, pattern):
             a, regex = _value(operand), compile_regex(pattern, node)
-            return lambda fields: type(v := a(fields)) is str and regex.search(v) is not None  # type: ignore[attr-defined]
+            return lambda fields: type(v := a(fields)) is str and regex.search(v) is not None
         case ast.IsNull(operand, negated):
             a = _value(operand)
             return lambda fields: (a(fields) is None) is not negated

@@ -100,7 +100,8 @@ def _ask_segment(state: UserState, now: int, unit: Unit, each: str | None, flips
     if since is not None:
         return _ask_inside(state, now, unit, each, key, inside, own, since, flips)
     if unit.simple:
-        truth, until = unit.when(state, now, each)  # type: ignore[misc]
+        assert unit.when is not None
+        truth, until = unit.when(state, now, each)
         if not truth:
             if until < NEVER or key in state.dues:
                 _arm(state, key, until)

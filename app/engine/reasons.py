@@ -5,15 +5,16 @@ A true conjunction is decided by all its parts, a false one by its false parts; 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
 
 from app.domain.changes import Fact
-from app.engine.answers import Condition, Reading
+from app.engine.answers import Condition
 from app.engine.conditions import Compiler
-from app.engine.signals import Signal
+from app.engine.signals import Reading, Signal
 from app.engine.state import UserState
 from app.rules import ast
 from app.rules.ast import Node
@@ -28,7 +29,7 @@ Found = dict[tuple[str, str], Fact]
 
 
 @dataclass(slots=True)
-class Reason:
+class Reason(ABC):
     """A part of a condition: its text, and whether it holds."""
 
     expr: str
@@ -44,9 +45,9 @@ class Reason:
         self.collect(state, at, each, truth, rule, found)
         return list(found.values())
 
+    @abstractmethod
     def collect(self, state: UserState, at: int, each: str | None, truth: bool, rule: str, found: Found) -> None:
         """`facts`, into `found`; a fact that is there already is not told twice."""
-        raise NotImplementedError
 
 
 @dataclass(slots=True)

@@ -50,8 +50,8 @@ class EachRoute:
     domain: Getter | None
     path: tuple[str, ...] | None = None
     feeds: list[KeyedFeed] = field(default_factory=list)
-    direct: bool = False
-    """Whether every feed is plain and keyed by the domain's own field: then an event concerns one value."""
+    direct: Getter | None = None
+    """`domain` where every feed is plain and keyed by that same field: then an event concerns one value."""
 
 
 @dataclass(slots=True)
@@ -94,7 +94,8 @@ def build_routes(streams: Iterable[Stream], signals: Iterable[Signal], segments:
     for name, by_path in indexes.items():
         routes[name].indexed = [(getter(path), by_value) for path, by_value in by_path.items()]
     for (name, _), route in each.items():
-        route.direct = route.domain is not None and all(feed.path == route.path and not feed.signal.composite for feed in route.feeds)
+        if all(feed.path == route.path and not feed.signal.composite for feed in route.feeds):
+            route.direct = route.domain
         routes[name].each.append(route)
     return routes
 

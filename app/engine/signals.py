@@ -63,7 +63,6 @@ class Signal:
         self.need = spec.need
         self.keyed = uses_each(node)
         self.owner = spec.owner
-        self.window = node.window
         self.readers = Readers(())
         self.whole_readers = Readers(())
         self.leaves: list[Leaf] = []
@@ -71,8 +70,8 @@ class Signal:
         self.composite = not isinstance(self._source, EventSource)
         self._timed = any(isinstance(part, ast.Absence) for part in nodes(node.selector))
         self.may_precede_session = self._timed and node.window.kind == "session"
-        self._calendar = calendar
         self._store = build_store(spec, options, calendar)
+        self._keep_add: Callable[[list[Any], int, Any], bool] = self._store.keep.add
         self._value = _value_reader(node, calendar)
         self._fields = frozenset(_carried(node))
 
@@ -111,8 +110,7 @@ class Signal:
 
     def bind_take(self) -> Take:
         """Feeding an event to a plain, un-keyed signal, as one function: (state, fields, ts) → whether an answer may have changed."""
-        key, new, add, value_of, sessions = self.key, self._store.new, self._store.add, self._value, self._store.sessions
-        keep_add = self._store.keep.add
+        key, new, add, keep_add, value_of = self.key, self._store.new, self._store.add, self._keep_add, self._value
 
         def take_value(state: UserState, fields: Mapping[str, Any], ts: int) -> bool:
             value = value_of(fields, ts, state.session_start) if value_of is not None else 1
@@ -123,24 +121,28 @@ class Signal:
                 cell = state.signals[key] = new()
             return add(cell, ts, value, state)
 
+        def take_one(state: UserState, fields: Mapping[str, Any], ts: int) -> bool:
+            cell = state.signals.get(key)
+            if cell is None:
+                cell = state.signals[key] = new()
+            return keep_add(cell, ts, 1)
+
+        if not self._store.direct:
+            return take_value
+        if value_of is None:
+            return take_one
+        read_value = value_of
+
         def take_direct(state: UserState, fields: Mapping[str, Any], ts: int) -> bool:
-            value = value_of(fields, ts, state.session_start)  # type: ignore[misc]
+            value = read_value(fields, ts, state.session_start)
             if value is _MISSING:
                 return False
             cell = state.signals.get(key)
             if cell is None:
                 cell = state.signals[key] = new()
-            return keep_add(cell, ts, value)  # type: ignore[no-any-return]
+            return keep_add(cell, ts, value)
 
-        def take_one(state: UserState, fields: Mapping[str, Any], ts: int) -> bool:
-            cell = state.signals.get(key)
-            if cell is None:
-                cell = state.signals[key] = new()
-            return keep_add(cell, ts, 1)  # type: ignore[no-any-return]
-
-        if not self._store.direct or sessions:
-            return take_value
-        return take_one if value_of is None else take_direct
+        return take_direct
 
     def take_keyed(self, state: UserState, fields: Mapping[str, Any], ts: int, mask: int, each: str) -> bool:
         """Feed an event to one value's cell of a keyed signal."""
@@ -156,7 +158,7 @@ class Signal:
         if cell is None:
             cell = cells[each] = self._store.new()
         if self._store.direct:
-            return self._store.keep.add(cell, ts, value)  # type: ignore[no-any-return]
+            return self._keep_add(cell, ts, value)
         return self._store.add(cell, ts, value, state)
 
     def take_composite(self, state: UserState, fields: Mapping[str, Any], ts: int, mask: int, each: str | None) -> bool:
@@ -229,17 +231,12 @@ class Signal:
 
         return answer
 
-    def bind_compare(self, test: Callable[[Any], bool], limit: float | None) -> Reading:
-        """Whether a total passes `test`, looking ahead for the exit that changes it. `limit`: see `SlidingTotal.compare`."""
+    def bind_compare(self, test: Callable[[Any], bool], limit: float | None) -> Reading | None:
+        """Whether a total passes `test`, looking ahead for the exit that changes it (`limit`: see `SlidingTotal.compare`); None where
+        there is no such looking ahead."""
         compare = getattr(self._store.keep, "compare", None)
         if self.composite or compare is None:
-            read = self.bind_read()
-
-            def plain(state: UserState, now: int, each: str | None) -> tuple[bool, int]:
-                value, until = read(state, now, each)
-                return test(value), until
-
-            return plain
+            return None
         empty = (test(self._store.empty), NEVER)
 
         def answer(state: UserState, now: int, each: str | None) -> tuple[bool, int]:

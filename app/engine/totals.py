@@ -77,7 +77,7 @@ class SlidingTotal:
         """The value before the latest entry."""
         if not self._mean:
             return rounded_sum(num, k)
-        n = len(cell[0]) if cell[2] is None else sum(cell[2])
+        n = _entries(cell)
         return rounded_mean(num, k, n - 1) if n > 1 else None
 
     def _matters(self, cell: Cell, value: float, before: float | None, thresholds: tuple[float, ...]) -> bool:
@@ -128,8 +128,7 @@ class SlidingTotal:
         self._expire(cell, now)
         if not cell[0]:
             return None if self._mean else 0, NEVER
-        n = len(cell[0]) if cell[2] is None else sum(cell[2])
-        return self._value(unpack(cell[3]), cell[4], n, cell[1]), cell[0][0] + self._w
+        return self._value(unpack(cell[3]), cell[4], _entries(cell), cell[1]), cell[0][0] + self._w
 
     def _value(self, num: int, k: int, n: int, values: list[float], start: int = 0) -> float | int | None:
         """num/2^k, or its n-th part: what `values` from `start` on come to. Whole numbers sum to one, whatever has left the window."""
@@ -151,8 +150,7 @@ class SlidingTotal:
         if until >= NEVER or self._settled(cell, value, limit):
             return truth, NEVER
         times, values, weights = cell[0], cell[1], cell[2]
-        num, k, gone = unpack(cell[3]), cell[4], 0
-        left = len(times) if weights is None else sum(weights)
+        num, k, gone, left = unpack(cell[3]), cell[4], 0, _entries(cell)
         for i in self._exits(cell, value, limit):
             num -= scaled_sum(values[gone : i + 1], k)
             left -= i + 1 - gone if weights is None else sum(weights[gone : i + 1])
@@ -179,12 +177,12 @@ class SlidingTotal:
         A sum of n doubles is within (n - 1)·2^-53·Σ|v| of the exact one (Higham, *Accuracy and Stability of Numerical Algorithms*, 4.2).
         The error taken here is four times that, for whole numbers are rounded to doubles too, and so is the value itself.
         """
-        n, near = len(cell[0]), cell[1][: self.AHEAD]
+        near = cell[1][: self.AHEAD]
         if limit is None or value is None:
             return range(len(near))
         if self._mean:  # it is above the limit where the distances to it sum to more than nothing
             weights: list[int] = cell[2] or [1] * len(near)
-            count = n if cell[2] is None else sum(weights)
+            count = _entries(cell)
             sums = list(accumulate([v - limit * w for v, w in zip(near, weights, strict=False)]))
             distance, size = (value - limit) * count, (abs(limit) + abs(value)) * count
         else:
@@ -196,6 +194,10 @@ class SlidingTotal:
         if distance > 0:
             return [i for i, p in enumerate(sums) if p >= distance - error]
         return [i for i, p in enumerate(sums) if p <= distance + error]
+
+
+def _entries(cell: Cell) -> int:
+    return len(cell[0]) if cell[2] is None else sum(cell[2])
 
 
 def _plus(a: float, b: float) -> float:

@@ -24,7 +24,6 @@ class Store:
 
     direct = False
     """Whether a cell is `keep`'s own and needs nothing of the state."""
-    sessions = False
 
     def __init__(self, keep: Any, empty: Any) -> None:
         self.keep = keep
@@ -127,8 +126,6 @@ class SessionStore(Store):
     An absence may complete when no session is on, at the very instant at which an event then begins one: it is inside. So a moment between
     sessions is kept as that of a session which begins with it.
     """
-
-    sessions = True
 
     def __init__(self, keep: Any, empty: Any, gap_ms: int) -> None:
         super().__init__(keep, empty)

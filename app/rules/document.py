@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from app.domain import limits
-from app.domain.errors import DefinitionError
+from app.domain.errors import DefinitionError, half_character
 from app.rules.ast import Pos
 
 _DEPTH_MAX = 16  # segments → segment → list is three; JSON over HTTP adds one or two
@@ -48,8 +48,7 @@ def compose(text: str, file: str) -> Document:
         line, column = _inside(text, (mark.line + 1, mark.column + 1) if mark else (1, 1))
         raise DefinitionError(f"not YAML: {error.problem or error.context}", file=file, line=line, column=column) from None
     except UnicodeEncodeError as error:
-        line, column = text.count("\n", 0, error.start) + 1, error.start - text.rfind("\n", 0, error.start)
-        raise DefinitionError("half a character", file=file, line=line, column=column, found=repr(text[error.start])) from None
+        raise half_character(error, file) from None
     except yaml.YAMLError as error:
         raise DefinitionError(f"not YAML: {error}", file=file, line=1, column=1) from None
 

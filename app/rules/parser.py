@@ -17,7 +17,7 @@ from lark import Lark, Token, Tree
 from lark.exceptions import LarkError, UnexpectedCharacters, UnexpectedEOF, UnexpectedToken
 
 from app.domain import limits
-from app.domain.errors import DefinitionError, nearest
+from app.domain.errors import DefinitionError, half_character, nearest
 from app.rules import ast
 from app.rules.ast import Node, Pos
 
@@ -89,8 +89,7 @@ def parse(text: str) -> Node:
         text.encode()
         tree = _lark().parse(text)
     except UnicodeEncodeError as error:
-        line, column = text.count("\n", 0, error.start) + 1, error.start - text.rfind("\n", 0, error.start)
-        raise DefinitionError("half a character", line=line, column=column, found=repr(text[error.start])) from None
+        raise half_character(error) from None
     except UnexpectedToken as error:
         raise _unexpected(error.token, error.expected, text) from None
     except UnexpectedCharacters as error:

@@ -53,7 +53,6 @@ class UnitSpec:
     signals: frozenset[int]
     needs: dict[int, Need]
     profile: bool
-    session: bool
     units: frozenset[str]
 
 
@@ -148,7 +147,7 @@ def _units(definitions: Definitions, options: EngineOptions) -> list[UnitSpec]:
                     each = uses_each(node)
                     unit(held_name(node, segment.name), "held", (node.condition,), segment if each else None, each)
     for group in definitions.groups:
-        found[group.name] = UnitSpec(group.name, "group", (), None, group, False, frozenset(), {}, False, False, frozenset(group.segments))
+        found[group.name] = UnitSpec(group.name, "group", (), None, group, False, frozenset(), {}, False, frozenset(group.segments))
     return list(found.values())
 
 
@@ -158,12 +157,11 @@ def _unit(
     owner = segment.name if segment else ""
     signals: set[int] = set()
     units: set[str] = set()
-    profile = session = False
+    profile = False
     for node in _visible(trees):
         match node:
             case ast.Aggregate():
                 signals.add(signal_key(node, owner))
-                session = session or node.window.kind == "session"
             case ast.Held():
                 units.add(held_name(node, owner))
             case ast.SegmentRef(ref):
@@ -171,7 +169,7 @@ def _unit(
             case ast.Profile() | ast.Consent():
                 profile = True
     needs = {key: need for key, need in _needs(trees, owner, max_points).items() if key in signals}
-    return UnitSpec(name, kind, trees, segment, None, each, frozenset(signals), needs, profile, session, frozenset(units))
+    return UnitSpec(name, kind, trees, segment, None, each, frozenset(signals), needs, profile, frozenset(units))
 
 
 def _visible(trees: Iterable[Node]) -> Iterable[Node]:

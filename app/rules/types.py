@@ -11,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
+from typing import Any
 
 import re2
 
@@ -260,7 +261,7 @@ def uses_each(node: Node) -> bool:
     return isinstance(node, ast.Each) or any(uses_each(child) for child in ast.children(node))
 
 
-def compile_regex(pattern: str, node: Node) -> object:
+def compile_regex(pattern: str, node: Node) -> Any:
     """RE2's compiled pattern: its time is linear in the text, so a definition cannot hang a worker. Raises DefinitionError."""
     if len(pattern) > limits.REGEX_CHARS_MAX:
         raise _error(node, "the pattern is too long", f"{len(pattern)} characters", f"at most {limits.REGEX_CHARS_MAX} (REGEX_CHARS_MAX)")

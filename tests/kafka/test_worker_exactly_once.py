@@ -32,6 +32,16 @@ async def some_changes(made: Cluster, count: int) -> bool:
     return len(await made.changes()) >= count
 
 
+async def die_three_times(made: Cluster, changes: int, disk: Path, disk_lost_in: int) -> None:
+    """The only worker is killed each time it has made so many changes more; in one round its disk goes too."""
+    for round_ in range(3):
+        worker = made.start("a")
+        await until(lambda n=round_: some_changes(made, changes * (n + 1)), 60, worker.log)
+        worker.kill()
+        if round_ == disk_lost_in:
+            shutil.rmtree(disk)
+
+
 async def test_kill_in_the_middle(kafka: str, tmp_path: Path) -> None:
     log = shared_data("retailrocket.jsonl.gz")
     # Small commits make the middle long enough to die in.
@@ -57,12 +67,7 @@ async def test_everybody_dies_and_the_disk_is_lost(kafka: str, tmp_path: Path) -
     with cluster(kafka, tmp_path, commit_events=40, commit_interval="5ms") as made:
         await load(made, log)
         started = now_ms()
-        for round_ in range(3):
-            worker = made.start("a")
-            await until(lambda n=round_: some_changes(made, 1_000 * (n + 1)), 60, worker.log)
-            worker.kill()
-            if round_ == 1:
-                shutil.rmtree(tmp_path / "a")
+        await die_three_times(made, 1_000, tmp_path / "a", disk_lost_in=1)
         made.start("a")
         found = await made.quiet()
     assert_same(by_id(found, started), replayed(log, made.segments, tmp_path / "replay.jsonl", started))
@@ -88,12 +93,7 @@ async def test_at_least_once_may_repeat_but_never_differs(kafka: str, tmp_path: 
     with cluster(kafka, tmp_path, guarantee="at_least_once", commit_events=40, commit_interval="5ms") as made:
         await load(made, log)
         started = now_ms()
-        for round_ in range(3):
-            worker = made.start("a")
-            await until(lambda n=round_: some_changes(made, 1_500 * (n + 1)), 60, worker.log)
-            worker.kill()
-            if round_ == 0:
-                shutil.rmtree(tmp_path / "a")
+        await die_three_times(made, 1_500, tmp_path / "a", disk_lost_in=0)
         made.start("a")
         found = await made.quiet()
     once = {change["change_id"]: change for change in found}
