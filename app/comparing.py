@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from difflib import ndiff
 from typing import Any
 
+from app.domain.members import name_of
 from app.domain.options import EngineOptions
-from app.engine.units import split_member_key
 from app.replaying import Log, Progress, Result, replay
 from app.rules.model import Segment
 from app.rules.plan import Plan
@@ -105,7 +105,7 @@ def _members(plan: Plan, result: Result) -> dict[str, set[str]]:
     """Segment → users who are in, with any value."""
     found: dict[str, set[str]] = {segment.name: set() for segment in plan.segments}
     for key, users in result.members.items():
-        found.setdefault(split_member_key(key)[0], set()).update(users)
+        found.setdefault(name_of(key), set()).update(users)
     return found
 
 

@@ -8,7 +8,7 @@ from io import StringIO
 from rich.console import Console
 from rich.table import Table
 
-from app.engine.units import split_member_key
+from app.domain.members import name_of, value_of
 from app.replaying import Result
 from app.rules.plan import Plan
 
@@ -30,7 +30,7 @@ def summarize(plan: Plan, result: Result) -> str:
     by_segment: dict[str, set[str]] = {s.name: set() for s in plan.segments}
     values: dict[str, list[tuple[str, list[str]]]] = {}
     for key, users in result.members.items():
-        name, value = split_member_key(key)
+        name, value = name_of(key), value_of(key)
         by_segment.setdefault(name, set()).update(users)
         if value is not None:
             values.setdefault(name, []).append((f"{name}:{value}", users))

@@ -3,19 +3,21 @@
     key    "m" │ member key, UTF-8 │ 00 │ user, UTF-8          key    "s" │ member key, UTF-8
     value  since, 8 bytes                                      value  count, 8 bytes
 
-A member key is a segment's name, or name │ 1f │ JSON of the `for_each` value (JSON escapes control characters, so neither part
-can hold 00). 00 is below every byte of a member key, so rows sort by (member key, user) with both compared as bytes, and all
+A member key is that of `app.domain.members`: a segment's name, or name │ 1f │ the value's key; neither part holds 00, which is below
+every other byte, so rows sort by (member key, user) with both compared as bytes, and all
 values of one segment lie together right behind the segment's own name.
 """
 
 from __future__ import annotations
+
+from app.domain.members import SEPARATOR
 
 PREFIX = b"m"
 SIZE_PREFIX = b"s"
 SIZE_UPPER = b"t"
 _END = b"\x00"
 _AFTER_END = b"\x01"
-_VALUE_SEPARATOR = b"\x1f"
+_VALUE_SEPARATOR = SEPARATOR.encode()
 _AFTER_SEPARATOR = b"\x20"
 _NUMBER_BYTES = 8
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from app.domain import limits
+from app.domain.members import scalar_value
 from app.engine.exact import added, pack, rounded_sum, unpack
-from app.engine.values import key_value
 
 Cell = list[Any]
 
@@ -69,7 +69,7 @@ class Edge:
         return changed
 
     def read(self, cell: Cell, now: int) -> Any:
-        return key_value(cell[1]) if cell else None
+        return scalar_value(cell[1]) if cell else None
 
 
 class Moment:
@@ -151,7 +151,7 @@ class Top:
 
     def read(self, cell: Cell, now: int) -> Any:
         seen = cell[0]
-        return key_value(max(seen, key=lambda key: (seen[key][0], seen[key][1]))) if seen else None
+        return scalar_value(max(seen, key=lambda key: (seen[key][0], seen[key][1]))) if seen else None
 
     def approximate(self, cell: Cell) -> bool:
         return bool(cell[2])

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from app.domain.limits import NEVER
+from app.domain.members import member_key
 from app.engine.signals import Reading, Signal
 from app.engine.state import UserState
 from app.engine.values import calculate, is_number
@@ -148,7 +149,7 @@ def held(name: str, node: ast.Held, ms: int) -> Condition:
     """Whether what is noted under `name` has been so for `ms`."""
 
     def answer(state: UserState, now: int, each: str | None) -> Answer:
-        since = state.held.get(name if each is None else f"{name}\x1f{each}")
+        since = state.held.get(member_key(name, each))
         if since is None:
             since = state.held.get(name)
         if since is None:

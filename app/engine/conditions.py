@@ -11,6 +11,7 @@ from typing import Any
 from app.domain import limits
 from app.domain.ids import bucket
 from app.domain.limits import NEVER
+from app.domain.members import scalar_value
 from app.engine.answers import (
     Answer,
     Condition,
@@ -32,7 +33,7 @@ from app.engine.continuous import Form, Linear, combine, next_flip
 from app.engine.filters import static_type
 from app.engine.signals import Reading, Signal
 from app.engine.state import UserState
-from app.engine.values import comparer, is_number, key_value, text_test
+from app.engine.values import comparer, is_number, text_test
 from app.rules import ast
 from app.rules.ast import Node
 from app.rules.needs import COUNTING, MIRRORED, TOTALS
@@ -238,7 +239,7 @@ class Compiler:
             case ast.Duration(ms):
                 return lambda state, now, each: (ms, NEVER)
             case ast.Each():
-                return lambda state, now, each: (key_value(each) if each else None, NEVER)
+                return lambda state, now, each: (scalar_value(each) if each else None, NEVER)
             case ast.Profile(path):
                 return lambda state, now, each: (profile_value(state, path), NEVER)
             case ast.Prediction():

@@ -14,6 +14,7 @@ from typing import Any
 from app.domain.changes import Cause, Change, DefinitionRef, make_change
 from app.domain.events import Event
 from app.domain.limits import NEVER, TIMER_STEPS_MAX
+from app.domain.members import scalar_value, split
 from app.domain.options import EngineOptions
 from app.engine import state as states
 from app.engine.answers import Condition
@@ -27,8 +28,7 @@ from app.engine.reasons import ReasonCompiler
 from app.engine.settle import settle
 from app.engine.signals import Readers, Signal
 from app.engine.state import UserState
-from app.engine.units import SEPARATOR, Unit, is_member, split_member_key
-from app.engine.values import key_value, scalar_key
+from app.engine.units import Unit, is_member
 from app.rules import ast
 from app.rules.ast import Node
 from app.rules.plan import Plan, UnitSpec, group_digest
@@ -165,12 +165,12 @@ class Engine:
         keys = [key for key, at in state.dues.items() if at <= due]
         instances: set[Instance] = set()
         for key in keys:
-            name, found, each = key.partition(SEPARATOR)
+            name, each = split(key)
             unit = self._by_name.get(name)
             if unit is None:
                 disarm(state, key)
             else:
-                instances.add((unit.place, each if found else None))
+                instances.add((unit.place, each))
         flips = judge(state, due, self.units, instances)
         if state.due <= due:
             for key in keys:
@@ -224,7 +224,7 @@ class Engine:
 
     def _emit(self, state: UserState, at: int, flips: list[Flip], cause: Cause, late: bool, changes: list[Change]) -> None:
         for flip in flips:
-            why = cause if flip.by is None else Cause("bound", cause.event_id, cause.stream, cause.ts, by=key_value(flip.by))
+            why = cause if flip.by is None else Cause("bound", cause.event_id, cause.stream, cause.ts, by=scalar_value(flip.by))
             changes.append(self.change(state, at, flip, why, late))
 
     def change(self, state: UserState, at: int, flip: Flip, cause: Cause, late: bool) -> Change:
@@ -237,26 +237,20 @@ class Engine:
             return make_change(
                 state.user, state.seq, at, late, unit.ref, cause, facts, group=unit.name, change="moved", from_=flip.before, to=flip.after
             )
-        value = None if flip.each is None else key_value(flip.each)
+        value = None if flip.each is None else scalar_value(flip.each)
         return make_change(state.user, state.seq, at, late, unit.ref, cause, facts, segment=unit.name, value=value, change=flip.change)
 
     def difference(self, before: UserState, after: UserState) -> list[Flip]:
         """The flips that lead from one state's published memberships to another's, in the order of emission."""
         flips: list[Flip] = []
         for key in before.members.keys() ^ after.members.keys():
-            name, found, _ = key.partition(SEPARATOR)
+            name, each = split(key)
             unit = self._by_name.get(name)
             if unit is not None and unit.kind == "segment" and unit.grouped is None:
-                flips.append(Flip(unit, self._each_of(key) if found else None, "entered" if key in after.members else "exited"))
+                flips.append(Flip(unit, each, "entered" if key in after.members else "exited"))
         moves = [(self._by_name[g.name], before.groups.get(g.name), after.groups.get(g.name)) for g in self.plan.groups]
         flips += [Flip(unit, None, "moved", old, new) for unit, old, new in moves if old != new]
         return sorted(flips, key=lambda flip: flip.order)
-
-    @staticmethod
-    def _each_of(key: str) -> str:
-        found = scalar_key(split_member_key(key)[1])
-        assert found is not None
-        return found
 
     # --- other definitions -------------------------------------------------------------------------------------
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.domain.changes import Fact
+from app.domain.members import member_key, scalar_value
 from app.engine.judge import Flip
 from app.engine.reasons import Reason, ReasonCompiler
 from app.engine.state import UserState
-from app.engine.units import Unit, member_key
-from app.engine.values import key_value
+from app.engine.units import Unit
 from app.rules import ast
 from app.rules.text import duration_text
 
@@ -59,7 +59,7 @@ class FactWriter:
         """Why the user is in (or out) now. A correction, and a move to a segment that had been entered before, tell what keeps it so."""
         if each is not None and not state.values.get(unit.name, {}).get(each):
             return [self._pushed_out(unit, each)]
-        own = unit.name if each is None else member_key(unit.name, each)
+        own = member_key(unit.name, each)
         if not entered:
             return self._why_out(state, at, unit, each, state.exits.get(own, at))
         since = (state.members if unit.grouped is None else state.ranked).get(own, at)
@@ -95,7 +95,7 @@ class FactWriter:
         assert unit.segment is not None
         assert each is not None
         most = unit.segment.max_per_user
-        return Fact(f"place of {key_value(each)} among the values by recency", most + 1, f"<= {most}", rule="max_per_user")
+        return Fact(f"place of {scalar_value(each)} among the values by recency", most + 1, f"<= {most}", rule="max_per_user")
 
 
 def _from(fact: Fact) -> Fact:

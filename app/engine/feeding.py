@@ -7,13 +7,13 @@ from typing import Any
 
 from app.domain.events import Event
 from app.domain.limits import PROFILE_ATTRIBUTES_MAX
+from app.domain.members import member_key, scalar_key
 from app.domain.options import EngineOptions
 from app.engine.judge import Flip, Instance, disarm
 from app.engine.routing import EachRoute, Route, build_routes, each_touches
 from app.engine.signals import TEMPLATE, Readers, Signal
 from app.engine.state import UserState
-from app.engine.units import Unit, instance_key, member_key
-from app.engine.values import scalar_key
+from app.engine.units import Unit
 from app.rules.plan import Plan
 
 
@@ -151,8 +151,8 @@ class Feeder:
         for signal in self._each_signals[segment]:
             state.signals.get(signal.key, {}).pop(key, None)
         for unit in self._each_units[segment]:
-            disarm(state, instance_key(unit.name, key))
-            state.held.pop(instance_key(unit.name, key), None)
+            disarm(state, member_key(unit.name, key))
+            state.held.pop(member_key(unit.name, key), None)
             due.discard((unit.place, key))
         own = member_key(segment, key)
         state.exits.pop(own, None)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.domain.limits import NEVER
+from app.domain.members import member_key, order
 from app.engine.state import UserState
-from app.engine.units import Unit, instance_key, member_key
+from app.engine.units import Unit
 
 _NONE: dict[str, bool] = {}
 
@@ -33,7 +34,7 @@ class Flip:
     @property
     def order(self) -> tuple[str, str]:
         """Changes of one step stand in the order of segment or group name, then value."""
-        return (self.unit.name, "" if self.each is None else member_key(self.unit.name, self.each))
+        return order(member_key(self.unit.name, self.each))
 
 
 def judge(state: UserState, now: int, units: list[Unit], due: set[Instance]) -> list[Flip]:
@@ -75,7 +76,7 @@ def _add_instances(state: UserState, unit: Unit, each: str | None, waiting: set[
 
 def _ask_held(state: UserState, now: int, unit: Unit, each: str | None, flips: list[Flip]) -> bool:
     assert unit.when is not None
-    key = instance_key(unit.name, each)
+    key = member_key(unit.name, each)
     truth, until = unit.when(state, now, each)
     _arm(state, key, until)
     if truth is (key in state.held):
@@ -89,16 +90,13 @@ def _ask_held(state: UserState, now: int, unit: Unit, each: str | None, flips: l
 
 def _ask_segment(state: UserState, now: int, unit: Unit, each: str | None, flips: list[Flip]) -> bool:
     """Ask one instance of a segment; True when what others read of it changed."""
-    if each is None:
-        key = own = unit.name
-    else:
-        if not state.values.get(unit.name, _NONE).get(each):
-            return False  # the value was never in the domain, or has been pushed out of it
-        key, own = instance_key(unit.name, each), member_key(unit.name, each)
+    if each is not None and not state.values.get(unit.name, _NONE).get(each):
+        return False  # the value was never in the domain, or has been pushed out of it
+    key = member_key(unit.name, each)
     inside = state.members if unit.grouped is None else state.ranked
-    since = inside.get(own)
+    since = inside.get(key)
     if since is not None:
-        return _ask_inside(state, now, unit, each, key, inside, own, since, flips)
+        return _ask_inside(state, now, unit, each, key, inside, since, flips)
     if unit.simple:
         assert unit.when is not None
         truth, until = unit.when(state, now, each)
@@ -106,19 +104,17 @@ def _ask_segment(state: UserState, now: int, unit: Unit, each: str | None, flips
             if until < NEVER or key in state.dues:
                 _arm(state, key, until)
             return False
-    return _ask_outside(state, now, unit, each, key, inside, own, flips)
+    return _ask_outside(state, now, unit, each, key, inside, flips)
 
 
-def _ask_outside(
-    state: UserState, now: int, unit: Unit, each: str | None, key: str, inside: dict[str, int], own: str, flips: list[Flip]
-) -> bool:
+def _ask_outside(state: UserState, now: int, unit: Unit, each: str | None, key: str, inside: dict[str, int], flips: list[Flip]) -> bool:
     truth, until = _wants_in(state, now, unit, each)
-    ready = state.exits[own] + unit.cooldown_ms if own in state.exits else 0
+    ready = state.exits[key] + unit.cooldown_ms if key in state.exits else 0
     if not truth or now < ready:
         _arm(state, key, until if not truth else min(until, ready))
         return False
-    inside[own] = now
-    state.exits.pop(own, None)
+    inside[key] = now
+    state.exits.pop(key, None)
     _arm(state, key, max(_leaves(state, now, unit, each)[1], now + unit.dwell_ms))
     if unit.grouped is None:
         flips.append(Flip(unit, each, "entered"))
@@ -126,16 +122,16 @@ def _ask_outside(
 
 
 def _ask_inside(
-    state: UserState, now: int, unit: Unit, each: str | None, key: str, inside: dict[str, int], own: str, since: int, flips: list[Flip]
+    state: UserState, now: int, unit: Unit, each: str | None, key: str, inside: dict[str, int], since: int, flips: list[Flip]
 ) -> bool:
     truth, until = _leaves(state, now, unit, each)
     free = since + unit.dwell_ms
     if not truth or now < free:
         _arm(state, key, max(until, free) if not truth else free)
         return False
-    del inside[own]
+    del inside[key]
     if unit.cooldown_ms:
-        state.exits[own] = now
+        state.exits[key] = now
     _arm(
         state,
         key,

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.domain.members import scalar_key
 from app.domain.streams import Stream
 from app.engine.filters import Filter, compile_filter
 from app.engine.signals import Leaf, Signal, Take
-from app.engine.values import Getter, getter, scalar_key
+from app.engine.values import Getter, getter
 from app.rules import ast
 from app.rules.ast import Node
 from app.rules.model import Segment

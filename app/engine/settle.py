@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from app.domain.changes import Cause, Change, DefinitionRef, make_change
 from app.domain.limits import NEVER
+from app.domain.members import name_of, order, split, value_of
 from app.engine import state as states
 from app.engine.judge import Instance, judge
 from app.engine.state import Past, UserState
-from app.engine.units import SEPARATOR, split_member_key
 
 if TYPE_CHECKING:
     from app.engine.engine import Engine
@@ -38,15 +38,15 @@ def _leave_unknown(engine: Engine, state: UserState) -> list[Change]:
             del state.groups[group]
             state.members.pop(current, None)
             changes.append(_last_change(state, cause, DefinitionRef(group, 0, ""), group=group, change="moved", from_=current, to=None))
-    for key in sorted(state.members):
-        name, value = split_member_key(key)
+    for key in sorted(state.members, key=order):
+        name, value_key = split(key)
         unit = engine.unit(name)
         grouped = any(current == name for current in state.groups.values())
-        if unit is None or (unit.each is not (SEPARATOR in key)) or (unit.grouped is not None) is not grouped:
+        if unit is None or unit.each is (value_key is None) or (unit.grouped is not None) is not grouped:
             if grouped and unit is not None:
                 continue
             del state.members[key]
-            changes.append(_last_change(state, cause, DefinitionRef(name, 0, ""), segment=name, value=value, change="exited"))
+            changes.append(_last_change(state, cause, DefinitionRef(name, 0, ""), segment=name, value=value_of(key), change="exited"))
     return changes
 
 
@@ -66,7 +66,7 @@ def _forget_unknown(engine: Engine, state: UserState) -> None:
 
 
 def _known(engine: Engine, key: str) -> bool:
-    return engine.unit(key.partition(SEPARATOR)[0]) is not None
+    return engine.unit(name_of(key)) is not None
 
 
 def _everything(engine: Engine, state: UserState) -> set[Instance]:

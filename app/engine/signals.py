@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from app.domain.limits import NEVER
+from app.domain.members import scalar_key
 from app.domain.options import EngineOptions
 from app.engine.calendar import Calendar
 from app.engine.sources import EventSource, build_source
 from app.engine.state import UserState
-from app.engine.values import getter, is_number, scalar_key
+from app.engine.values import getter, is_number
 from app.engine.windows import Store, build_store
 from app.rules import ast
 from app.rules.needs import COUNTING

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from typing import Any
 
 from app.domain.limits import MAX_POINTS, NEVER
-from app.engine.values import key_value
+from app.domain.members import scalar_value
 
 Cell = list[Any]
 
@@ -173,7 +173,7 @@ class First:
             del times[:gone]
             del cell[1][:gone]
             cell[2] = cell[2] and bool(times)
-        return (key_value(cell[1][0]), times[0] + self._w) if times else (None, NEVER)
+        return (scalar_value(cell[1][0]), times[0] + self._w) if times else (None, NEVER)
 
     def approximate(self, cell: Cell) -> bool:
         return bool(cell[2])
@@ -194,7 +194,7 @@ class Last:
         return changed
 
     def read(self, cell: Cell, now: int) -> tuple[Any, int]:
-        return (key_value(cell[1]), cell[0] + self._w) if cell and now < cell[0] + self._w else (None, NEVER)
+        return (scalar_value(cell[1]), cell[0] + self._w) if cell and now < cell[0] + self._w else (None, NEVER)
 
 
 class Different:
@@ -288,7 +288,7 @@ class Top:
         for i, key in enumerate(cell[1]):
             times[key] = times.get(key, 0) + 1
             place[key] = i
-        return key_value(max(times, key=lambda key: (times[key], place[key]))), cell[0][0] + self._w
+        return scalar_value(max(times, key=lambda key: (times[key], place[key]))), cell[0][0] + self._w
 
     def approximate(self, cell: Cell) -> bool:
         return bool(cell[2])

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from app.domain.limits import MAX_POINTS, NEVER
-from app.engine.values import getter, scalar_key
+from app.domain.members import scalar_key
+from app.engine.values import getter
 from app.rules import ast
 from app.rules.ast import Node
 

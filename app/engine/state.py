@@ -3,9 +3,11 @@
 MessagePack: [layout, core, past]. The core is itself bytes, an array whose positions are the order of the fields of `UserState`:
 
     [plan digest, user, clock, rank, applied, seq, session start, session last,
-     {signal key: cell}, {member key: since}, {held key: since}, {group's member: since}, {group: current},
-     {segment key: last exit}, {unit key: due}, {event id: ts}, {attribute: [ts, value]}, {consent: [ts, value]},
+     {signal key: cell}, {member key: since}, {held: since}, {group's member: since}, {group: current},
+     {exited: at}, {armed: due}, {event id: ts}, {attribute: [ts, value]}, {consent: [ts, value]},
      {segment: {value key: in the domain}}, due, null, null]
+
+What is held, exited or armed is named by its member key too (`app.domain.members`).
 
 `past` is null, or [[[clock, rank, events before it, core], …], [event, …]]: earlier states and the events since the oldest of them, kept
 as far back as a late event may come. A core is empty for the state before the first event. Cores are bytes within bytes so that a state
@@ -24,7 +26,7 @@ from app.domain.errors import HypersegError
 from app.domain.events import Event
 from app.domain.limits import NEVER
 
-LAYOUT = 2
+LAYOUT = 3
 SHORT_ID_CHARS = 16
 
 

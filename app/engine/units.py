@@ -3,20 +3,15 @@ needs asked."""
 
 from __future__ import annotations
 
-import json
-from functools import lru_cache
-
 from app.domain.changes import DefinitionRef
 from app.domain.limits import NEVER
+from app.domain.members import member_key
 from app.engine.answers import Condition
 from app.engine.state import UserState, new_state
-from app.engine.values import key_value
 from app.rules import ast
 from app.rules.model import Group, Segment
 from app.rules.plan import UnitSpec
 from app.rules.walk import nodes
-
-SEPARATOR = "\x1f"
 
 
 class Unit:
@@ -52,29 +47,11 @@ class Unit:
         return self.when(new_state("", ""), 0, None) != (False, NEVER)
 
 
-@lru_cache(maxsize=65_536)
-def instance_key(name: str, each: str | None) -> str:
-    """The key of a unit's instance in stored state."""
-    return name if each is None else f"{name}{SEPARATOR}{each}"
-
-
-@lru_cache(maxsize=65_536)
-def member_key(segment: str, each: str) -> str:
-    """The member key of one value of a `for_each` segment: name, unit separator, the value as JSON."""
-    return f"{segment}{SEPARATOR}{json.dumps(key_value(each), ensure_ascii=False)}"
-
-
-def split_member_key(key: str) -> tuple[str, str | int | float | bool | None]:
-    """(segment, value) of a member key."""
-    name, found, value = key.partition(SEPARATOR)
-    return name, json.loads(value) if found else None
-
-
 def is_member(state: UserState, unit: Unit) -> bool:
     """Whether the user is in a segment, with any value where it is `for_each`; of a group's member: whether it is the current one."""
     if unit.grouped is not None:
         return state.groups.get(unit.grouped) == unit.name
     if not unit.each:
         return unit.name in state.members
-    prefix = unit.name + SEPARATOR
+    prefix = member_key(unit.name, "")
     return any(key.startswith(prefix) for key in state.members)

@@ -7,6 +7,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from app.domain.members import scalar_key
 from app.rules.types import Type
 
 Getter = Callable[[Mapping[str, Any]], Any]
@@ -50,32 +51,6 @@ def kind_of(value: Any) -> Type | None:
     if kind is int or kind is float:
         return Type.NUMBER
     return Type.BOOL if kind is bool else None
-
-
-def scalar_key(value: Any) -> str | None:
-    """What makes two scalars the same value: 1 and 1.0 are, true and 1 and "1" are not. None for null, lists and objects."""
-    kind = type(value)
-    if kind is str:
-        return f"s{value}"
-    if kind is bool:
-        return "b1" if value else "b0"
-    if kind is int:
-        return f"n{value}"
-    if kind is float:
-        return f"n{int(value)}" if value.is_integer() and abs(value) < _WHOLE else f"n{value!r}"
-    return None
-
-
-_WHOLE = 2.0**63  # no integer of an event is beyond
-
-
-def key_value(key: str) -> str | int | float | bool:
-    """The value a `scalar_key` stands for."""
-    if key[0] == "s":
-        return key[1:]
-    if key[0] == "b":
-        return key == "b1"
-    return float(key[1:]) if any(c in key for c in ".e") else int(key[1:])
 
 
 def comparer(op: str, left: Type, right: Type) -> Callable[[Any, Any], bool]:

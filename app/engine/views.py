@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 from app.domain.limits import DAY_MS, NEVER
+from app.domain.members import member_key, name_of, order, scalar_value, split, value_of
 from app.engine.engine import Engine
 from app.engine.reasons import Junction, Negation, Reason
 from app.engine.signals import TEMPLATE, Signal
 from app.engine.state import UserState
-from app.engine.units import Unit, member_key, split_member_key
-from app.engine.values import key_value
+from app.engine.units import Unit
 from app.rules.text import duration_text, text
 
 AHEAD_STEPS_MAX = 256  # instants looked ahead for what flips by itself
@@ -35,11 +35,12 @@ def describe_user(engine: Engine, state: UserState, now: int) -> dict[str, Any]:
     """Memberships with since-when and why, profile, every signal's value, the next timer and what flips next."""
     copy = at_instant(engine, state, now)
     ahead = flips_ahead(engine, copy)
+    members = sorted(copy.members.items(), key=lambda row: order(row[0]))
     return {
         "user_id": copy.user,
         "clock": state.clock,
         "seq": state.seq,
-        "memberships": [_membership(engine, copy, key, since, ahead) for key, since in sorted(copy.members.items())],
+        "memberships": [_membership(engine, copy, key, since, ahead) for key, since in members],
         "profile": {name: value for name, (_, value) in copy.attributes.items() if value is not None},
         "consent": {name: value for name, (_, value) in copy.consent.items() if value is not None},
         "signals": [row for signal in engine.signals.values() for row in _signal_rows(copy, signal)],
@@ -71,7 +72,7 @@ def explain_segment(engine: Engine, state: UserState, name: str, now: int, value
     if unit is None or unit.segment is None or unit.kind != "segment":
         raise KeyError(name)
     copy = at_instant(engine, state, now)
-    keys = [key for key in copy.values.get(name, {}) if value is None or key_value(key) == value] if unit.each else [None]
+    keys = [key for key in copy.values.get(name, {}) if value is None or scalar_value(key) == value] if unit.each else [None]
     ahead = flips_ahead(engine, copy)
     answers = [_explained(engine, copy, unit, key, ahead) for key in keys]
     return {
@@ -86,13 +87,13 @@ def explain_segment(engine: Engine, state: UserState, name: str, now: int, value
 
 def _explained(engine: Engine, state: UserState, unit: Unit, each: str | None, ahead: dict[str, tuple[bool, int]]) -> dict[str, Any]:
     assert unit.segment is not None
-    own = unit.name if each is None else member_key(unit.name, each)
+    own = member_key(unit.name, each)
     since = state.members.get(own)
     rule = "exit_when" if since is not None and unit.segment.exit_when is not None else "when"
     flip = ahead.get(own)
     exited = state.exits.get(own)
     return {
-        "value": None if each is None else key_value(each),
+        "value": None if each is None else scalar_value(each),
         "in": since is not None,
         "since": since,
         "flips_at": flip[1] if flip else None,
@@ -117,19 +118,17 @@ def part_tree(reason: Reason, state: UserState, each: str | None) -> dict[str, A
 
 
 def _membership(engine: Engine, state: UserState, key: str, since: int, ahead: dict[str, tuple[bool, int]]) -> dict[str, Any]:
-    name, value = split_member_key(key)
+    name, each = split(key)
     unit = engine.unit(name)
-    row: dict[str, Any] = {"segment": name, "value": value, "group": unit.grouped if unit else None, "since": since, "facts": []}
+    row: dict[str, Any] = {"segment": name, "value": value_of(key), "group": unit.grouped if unit else None, "since": since, "facts": []}
     row["flips_at"] = ahead[key][1] if key in ahead else None
     if unit is not None:
-        each = next((k for k in state.values.get(name, ()) if member_key(name, k) == key), None) if unit.each else None
         row["facts"] = [msgspec.to_builtins(fact) for fact in engine.facts.standing(state, state.clock, unit, each)]
     return row
 
 
 def _next_row(key: str, inside: bool, flips_at: int) -> dict[str, Any]:
-    name, value = split_member_key(key)
-    return {"segment": name, "value": value, "in": inside, "flips_at": flips_at}
+    return {"segment": name_of(key), "value": value_of(key), "in": inside, "flips_at": flips_at}
 
 
 def _signal_rows(state: UserState, signal: Signal) -> list[dict[str, Any]]:
@@ -142,7 +141,7 @@ def _signal_row(state: UserState, signal: Signal, each: str | None) -> dict[str,
     value, until = signal.read(state, state.clock, each)
     if signal.fn in ("since", "since_first") and value is not None:
         value = state.clock - value
-    row: dict[str, Any] = {"expr": signal.text, "value": value, "each": None if each is None else key_value(each)}
+    row: dict[str, Any] = {"expr": signal.text, "value": value, "each": None if each is None else scalar_value(each)}
     row["until"] = None if until >= NEVER else until
     row["approximate"] = signal.approximate(state, each)
     row["or_more"] = signal.capped(value)

@@ -27,10 +27,10 @@ from app.domain.decode import decode_fields, event_from
 from app.domain.errors import Refused, nearest
 from app.domain.events import Event
 from app.domain.limits import NEVER
+from app.domain.members import name_of, value_of
 from app.domain.options import EngineOptions
 from app.engine.engine import Engine
 from app.engine.state import UserState
-from app.engine.units import split_member_key
 from app.engine.views import describe_user, explain_segment
 from app.rules.definitions import load_folder, load_text
 from app.rules.model import Definitions
@@ -182,7 +182,7 @@ class Driver:
 
 def shown_key(key: str) -> str:
     """A member key as people write it: `name` or `name:value`."""
-    name, value = split_member_key(key)
+    name, value = name_of(key), value_of(key)
     if value is None:
         return name
     return f"{name}:{value if isinstance(value, str) else msgspec.json.encode(value).decode()}"

@@ -10,7 +10,7 @@ from difflib import SequenceMatcher
 import msgspec
 
 from app.domain.changes import Change
-from app.engine.units import split_member_key
+from app.domain.members import name_of, value_of
 from app.rules.plan import Plan
 from app.testing.cases import Case
 from app.testing.driver import Driver
@@ -71,7 +71,7 @@ def _members(driver: Driver, case: Case) -> list[Line]:
     found = {}
     for user, state in driver.states.items():
         for key, since in state.members.items():
-            name, value = split_member_key(key)
+            name, value = name_of(key), value_of(key)
             if case.of is None or name in case.of or any(state.groups.get(group) == name for group in case.of):
                 found[user, name, None if value is None else json.dumps(value, ensure_ascii=False)] = since
     lines: list[Line] = []

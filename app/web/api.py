@@ -10,9 +10,10 @@ from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import Response
 
 from app.domain import limits as domain_limits
+from app.domain.members import value_of
 from app.web import limits, models
 from app.web.catalogue import Catalogue, completeness
-from app.web.gather import Gather, decode_cursor, encode_cursor, value_of
+from app.web.gather import Gather, decode_cursor, encode_cursor
 from app.web.guard import path_text
 from app.web.metrics import WebMetrics
 from app.web.people import People, json_response

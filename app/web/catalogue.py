@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.domain.errors import nearest
+from app.domain.members import member_key, value_of
 from app.web import limits
-from app.web.gather import Gather, Sizes, value_of
-from app.web.ports import MEMBER_SEPARATOR, WebDeps
+from app.web.gather import Gather, Sizes
+from app.web.ports import WebDeps
 from app.web.problems import Problem
 
 _OPTIONAL = ("min_dwell", "cooldown", "for_each", "max_per_user", "owner")
@@ -86,7 +87,7 @@ def _past_sizes(size: int, series: Sequence[tuple[int, int, int]]) -> list[int]:
 
 
 def _largest(name: str, sizes: Sizes) -> list[dict[str, Any]]:
-    mine = [(key, count) for key, count in sizes.by_key.items() if count and key.startswith(name + MEMBER_SEPARATOR)]
+    mine = [(key, count) for key, count in sizes.by_key.items() if count and key.startswith(member_key(name, ""))]
     mine.sort(key=lambda pair: (-pair[1], pair[0]))
     return [{"value": value_of(key), "size": count} for key, count in mine[: limits.VALUES_SHOWN_MAX]]
 

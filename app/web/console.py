@@ -11,11 +11,12 @@ from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from app.domain import limits as domain_limits
+from app.domain.members import value_of
 from app.web import limits
 from app.web.api import bind_note
 from app.web.catalogue import Catalogue
 from app.web.feed import Entry
-from app.web.gather import Gather, decode_cursor, encode_cursor, value_of
+from app.web.gather import Gather, decode_cursor, encode_cursor
 from app.web.guard import path_text
 from app.web.people import People
 from app.web.ports import WebDeps

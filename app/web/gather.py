@@ -14,9 +14,10 @@ from typing import Any
 
 import orjson
 
+from app.domain.members import name_of
 from app.web import limits
 from app.web.forward import Forwarder
-from app.web.ports import MEMBER_SEPARATOR, MemberPosition, MemberRow, WebDeps
+from app.web.ports import MemberPosition, MemberRow, WebDeps
 from app.web.problems import Problem
 
 
@@ -78,18 +79,12 @@ def _sum(parts: Sequence[Mapping[str, int]], missing: Sequence[str]) -> Sizes:
         by_key.update(part)
     by_segment: Counter[str] = Counter()
     for key, count in by_key.items():
-        by_segment[key.partition(MEMBER_SEPARATOR)[0]] += count
+        by_segment[name_of(key)] += count
     return Sizes(by_key, by_segment, missing)
 
 
 def _order(row: MemberRow) -> tuple[bytes, bytes]:
     return row.member_key.encode(), row.user.encode()
-
-
-def value_of(member_key: str) -> Any:
-    """The `for_each` value in a member key; None for a segment without."""
-    _, separator, value = member_key.partition(MEMBER_SEPARATOR)
-    return orjson.loads(value) if separator else None
 
 
 def encode_cursor(position: tuple[str, str]) -> str:

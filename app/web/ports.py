@@ -3,8 +3,8 @@
 The signatures use plain tuples, mappings and built-in errors, so that an implementation in a lower layer imports nothing from
 here; the named tuples and typed dictionaries say what is inside.
 
-All instants are integer epoch milliseconds. A *member key* is a segment's name, or `name + "\\x1f" + JSON of the value`
-for a `for_each` segment (see the engine). A *user* is always the user id as it is in the events.
+All instants are integer epoch milliseconds. A *member key* is that of `app.domain.members`.
+A *user* is always the user id as it is in the events.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from prometheus_client import CollectorRegistry
 
 if TYPE_CHECKING:
     from app.web.feed import ChangeFeed
-
-MEMBER_SEPARATOR = "\x1f"
 
 
 class MemberRow(NamedTuple):

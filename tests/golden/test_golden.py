@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from app.domain.events import Event
+from app.domain.members import order
 from app.engine.engine import Engine
 from app.rules.definitions import load_text
 from app.rules.plan import compile_plan
@@ -133,7 +134,7 @@ def test_enough_cases() -> None:
 
 
 def shown(key: str) -> str:
-    return key.replace("\x1f", ":")
+    return ":".join(filter(None, order(key)))
 
 
 def told_value(value: Any) -> str | None:

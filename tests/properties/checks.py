@@ -9,6 +9,7 @@ from typing import Any
 from app.domain.changes import Change
 from app.domain.events import Event
 from app.domain.ids import change_id
+from app.domain.members import order
 from app.engine.engine import Engine
 from app.rules.plan import compile_plan
 from tests.properties.chance import Chance
@@ -46,7 +47,7 @@ def expected(answer: Answer) -> Told:
 
 
 def members(state: Any) -> dict[str, int]:
-    return {key.replace("\x1f", ":"): since for key, since in state.members.items()}
+    return {":".join(filter(None, order(key))): since for key, since in state.members.items()}
 
 
 # --- in order ---------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.domain.limits import HOUR_MS, MINUTE_MS
+from app.domain.members import name_of
 from app.domain.options import EngineOptions
 from app.engine.engine import Engine
 from app.rules.definitions import load_text
@@ -113,7 +114,7 @@ def test_disorder_ends_at_the_same_memberships(seed: int, order: random.Random) 
 def members(driver: Driver) -> dict[tuple[str, str], int]:
     rows = {}
     for key in driver.store.sizes():
-        for member_key, user, _since in driver.store.members(key.split("\x1f")[0], None, 1_000):
+        for member_key, user, _since in driver.store.members(name_of(key), None, 1_000):
             rows[member_key, user] = 1
     return rows
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from app.domain.changes import Cause, Fact, encode_change, make_change
 from app.domain.changes import DefinitionRef as Ref
 from app.domain.errors import InputError, Unreachable
+from app.domain.members import name_of, value_of
 from app.web.feed import ChangeFeed
-from app.web.ports import MEMBER_SEPARATOR, WebDeps
+from app.web.ports import WebDeps
 
 NOW = 1_764_547_200_000
 REF = Ref("engaged", 3, "9f2c0d1e2f3a4b5c")
@@ -87,7 +86,7 @@ class FakeState:
             (key, user, since)
             for user, keys in self.users.items()
             for key, since in keys.items()
-            if key.partition(MEMBER_SEPARATOR)[0] == segment and (after is None or (key, user) > tuple(after))
+            if name_of(key) == segment and (after is None or (key, user) > tuple(after))
         ]
         return sorted(rows, key=lambda row: (row[0].encode(), row[1].encode()))[:limit]
 
@@ -150,9 +149,7 @@ def describe(user: str, keys: Mapping[str, int]) -> dict[str, Any]:
     facts = [{"expr": "3 * count(cart, last 7d) + count(click, last 7d)", "value": 21, "needs": ">= 20"}]
     memberships = []
     for key, since in keys.items():
-        name, separator, value = key.partition(MEMBER_SEPARATOR)
-        decoded = orjson.loads(value) if separator else None
-        memberships.append({"segment": name, "value": decoded, "group": None, "since": since, "facts": facts})
+        memberships.append({"segment": name_of(key), "value": value_of(key), "group": None, "since": since, "facts": facts})
     signals = [{"expr": "count(click, last 7d)", "value": 12}, {"expr": "since(purchase)", "value": 90_000_000}]
     flips = [{"segment": m["segment"], "value": m["value"], "in": True, "flips_at": NOW + 3_600_000} for m in memberships]
     head = {"user_id": user, "clock": NOW - 5_000, "seq": 4, "memberships": memberships, "profile": {"age": 31, "city": "Oslo"}}

@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-import orjson
 import pytest
 
+from app.domain.members import member_key, scalar_key
 from app.web.guard import SECURITY_HEADERS
 from app.web.ports import WebDeps
 from tests.web.fakes import NOW, FakeState, change, definition, deps
@@ -63,7 +63,7 @@ async def page(client: httpx.AsyncClient, path: str) -> Page:
 
 def hostile(evil: str) -> WebDeps:
     """A worker where everything that people or events may fill is hostile."""
-    key = "interested_in\x1f" + orjson.dumps(evil).decode()
+    key = member_key("interested_in", scalar_key(evil))
     state = FakeState({evil: {"engaged": NOW, key: NOW}}, reasons=[evil])
     more: dict[str, Any] = {
         "title": evil,
