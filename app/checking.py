@@ -10,15 +10,12 @@ from typing import Any
 from app.domain.errors import DefinitionError, InputError, nearest
 from app.domain.options import EngineOptions
 from app.replaying import Log, read_log
-from app.rules import ast
-from app.rules.ast import Node
+from app.rules.ast import Path
 from app.rules.costs import Costs, estimate
 from app.rules.definitions import load_folder
+from app.rules.fields import named
 from app.rules.model import Definitions, Segment
 from app.rules.plan import compile_plan
-from app.rules.walk import conditions, nodes
-
-Path = tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -124,40 +121,3 @@ def _paths(fields: Mapping[str, Any], above: Path = ()) -> Iterator[Path]:
         yield path
         if isinstance(value, dict):
             yield from _paths(value, path)
-
-
-def named(segment: Segment) -> Iterator[tuple[str, Path]]:
-    """(stream, path) of every field a segment's definition names; an empty path for the stream itself."""
-    if segment.for_each is not None:
-        yield segment.for_each[0], segment.for_each[1]
-    for tree in conditions(segment):
-        for node in nodes(tree):
-            match node:
-                case ast.Profile(path):
-                    yield "profile", ("attributes", *path)
-                case ast.Consent(name):
-                    yield "profile", ("consent", name)
-                case ast.Aggregate(_, selector, path, _, _):
-                    yield from _selected(selector, [path] if path else [])
-
-
-def _selected(selector: Node, paths: list[Path]) -> Iterator[tuple[str, Path]]:
-    if isinstance(selector, ast.Events):
-        yield selector.stream, ()
-        yield from ((selector.stream, path) for path in paths)
-        for node in nodes(selector):
-            if isinstance(node, ast.Field):
-                yield selector.stream, node.path
-            elif isinstance(node, ast.WithinKm):
-                yield from ((selector.stream, (name,)) for name in ("lat", "lon"))
-        return
-    own = [selector.on] if isinstance(selector, ast.Chain | ast.Absence) and selector.on is not None else []
-    yield from _carried(selector, paths, own)
-
-
-def _carried(selector: Node, paths: list[Path], on: list[Path]) -> Iterator[tuple[str, Path]]:
-    """A chain's fields are its last step's, an absence's those of what it waits for; `on` concerns every part."""
-    parts = ast.children(selector)
-    carrier = parts[-1] if isinstance(selector, ast.Chain) else parts[0]
-    for part in parts:
-        yield from _selected(part, [*on, *(paths if part is carrier else [])])

@@ -17,8 +17,9 @@ The layout number changes with any change of this drawing; bytes of another layo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -28,6 +29,12 @@ from app.domain.limits import NEVER
 
 LAYOUT = 3
 SHORT_ID_CHARS = 16
+
+if TYPE_CHECKING:
+    Stored = Any
+else:
+    Stored = msgspec.Raw
+"""What is kept of a signal: bytes as they were read until its signal touches them, then its cell (see `app.engine.signals`)."""
 
 
 class StateLayoutError(HypersegError):
@@ -58,7 +65,7 @@ class UserState(msgspec.Struct, gc=False, array_like=True):
     seq: int
     session_start: int
     session_last: int
-    signals: dict[int, Any]
+    signals: dict[int, Stored]
     members: dict[str, int]
     held: dict[str, int]
     ranked: dict[str, int]
@@ -120,6 +127,19 @@ def decode(raw: bytes) -> UserState:
     state = decode_core(core)
     state.past = past
     return state
+
+
+def cell_decoder(cell_type: Any) -> Callable[[Any], Any]:
+    """Bytes of a signal's cell → the cell; the function raises StateLayoutError."""
+    decode_cell = msgspec.msgpack.Decoder(cell_type).decode
+
+    def decoded(raw: Any) -> Any:
+        try:
+            return decode_cell(raw)
+        except msgspec.MsgspecError as error:
+            raise _damaged(bytes(raw), error) from None
+
+    return decoded
 
 
 def _damaged(raw: bytes, error: Exception) -> StateLayoutError:

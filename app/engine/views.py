@@ -12,8 +12,8 @@ import msgspec
 from app.domain.limits import DAY_MS, NEVER
 from app.domain.members import member_key, name_of, order, scalar_value, split, value_of
 from app.engine.engine import Engine
-from app.engine.reasons import Junction, Negation, Reason
-from app.engine.signals import TEMPLATE, Signal
+from app.engine.explain.reasons import Junction, Negation, Reason
+from app.engine.signals import Signal
 from app.engine.state import UserState
 from app.engine.units import Unit
 from app.rules.text import duration_text, text
@@ -134,12 +134,12 @@ def _next_row(key: str, inside: bool, flips_at: int) -> dict[str, Any]:
 def _signal_rows(state: UserState, signal: Signal) -> list[dict[str, Any]]:
     if not signal.keyed:
         return [_signal_row(state, signal, None)] if signal.cell(state, None) is not None else []
-    return [_signal_row(state, signal, key) for key in state.signals.get(signal.key, {}) if key != TEMPLATE]
+    return [_signal_row(state, signal, key) for key in signal.values(state)]
 
 
 def _signal_row(state: UserState, signal: Signal, each: str | None) -> dict[str, Any]:
     value, until = signal.read(state, state.clock, each)
-    if signal.fn in ("since", "since_first") and value is not None:
+    if signal.row.motion == "age" and value is not None:
         value = state.clock - value
     row: dict[str, Any] = {"expr": signal.text, "value": value, "each": None if each is None else scalar_value(each)}
     row["until"] = None if until >= NEVER else until

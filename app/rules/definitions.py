@@ -6,9 +6,9 @@ working.
 
 from __future__ import annotations
 
+import pathlib
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -16,13 +16,12 @@ import yaml
 from app.domain import limits
 from app.domain.errors import DefinitionError, InputError, nearest
 from app.domain.options import EngineOptions
-from app.rules.ast import Node, Prediction
+from app.rules.ast import Node, Path, Prediction
 from app.rules.document import Document, compose, expression, plain, where
 from app.rules.model import Definitions, Group, Segment
 from app.rules.parser import duration_ms, parse
 from app.rules.references import check_references
 from app.rules.types import Scope, check_condition
-from app.rules.walk import find
 
 __all__ = ["Definitions", "Group", "Segment", "load_folder", "load_text", "load_texts"]
 
@@ -34,13 +33,13 @@ _GROUP_KEYS = ("name", "title", "description", "segments")
 _ROOT_KEYS = ("segments", "groups", "models")
 
 
-def load_folder(path: str | Path, options: EngineOptions) -> Definitions:
+def load_folder(path: str | pathlib.Path, options: EngineOptions) -> Definitions:
     """Every `.yaml`, `.yml` and `.json` file directly in `path`, by name (`*.test.yaml` are tests of definitions and left out). A file's
     path is taken as it is.
 
     Raises InputError when there is no such folder or nothing in it.
     """
-    folder = Path(path)
+    folder = pathlib.Path(path)
     if folder.is_file():
         files = [folder]
     elif folder.is_dir():
@@ -219,7 +218,7 @@ class _Reader:
             ) from None
         return tree
 
-    def _for_each(self, node: yaml.Node) -> tuple[str, tuple[str, ...]]:
+    def _for_each(self, node: yaml.Node) -> tuple[str, Path]:
         value = plain(node)
         parts = value.split(".") if isinstance(value, str) else []
         if len(parts) < 2 or not all(parts):
@@ -280,7 +279,7 @@ def _peek_name(item: yaml.Node) -> str:
 
 
 def _warnings(segment: Segment) -> list[str]:
-    predictions = find(segment, Prediction)
+    predictions = segment.find(Prediction)
     return [
         f'{segment.file}:{segment.line}: segment {segment.name} uses {p.fn}("{p.model}"), which is null until that model answers'
         for p in predictions

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from app.domain.changes import DefinitionRef
 from app.domain.errors import DefinitionError
 from app.domain.ids import digest
-from app.rules.ast import Node
+from app.rules.ast import Base, Node, Path, nodes
 from app.rules.text import duration_text, text
+
+N = TypeVar("N", bound=Base)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,7 @@ class Segment:
     exit_when: Node | None = None
     min_dwell_ms: int = 0
     cooldown_ms: int = 0
-    for_each: tuple[str, tuple[str, ...]] | None = None
+    for_each: tuple[str, Path] | None = None
     max_per_user: int = 20
     title: str = ""
     description: str = ""
@@ -31,6 +35,16 @@ class Segment:
     version: int = 1
     file: str = ""
     line: int = 1
+
+    def conditions(self) -> Iterator[Node]:
+        """`when`, then `exit_when` where there is one."""
+        yield self.when
+        if self.exit_when is not None:
+            yield self.exit_when
+
+    def find(self, kind: type[N]) -> list[N]:
+        """Every node of `kind` in its conditions, in reading order."""
+        return [node for tree in self.conditions() for node in nodes(tree) if isinstance(node, kind)]
 
     @property
     def source(self) -> str:

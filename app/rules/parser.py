@@ -10,8 +10,8 @@ import json
 import re
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from typing import Any
+from importlib import resources
+from typing import Any, assert_never, cast
 
 from lark import Lark, Token, Tree
 from lark.exceptions import LarkError, UnexpectedCharacters, UnexpectedEOF, UnexpectedToken
@@ -19,29 +19,13 @@ from lark.exceptions import LarkError, UnexpectedCharacters, UnexpectedEOF, Unex
 from app.domain import limits
 from app.domain.errors import DefinitionError, half_character, nearest
 from app.rules import ast
-from app.rules.ast import Node, Pos
+from app.rules.ast import Node, Path, Pos
+from app.rules.functions import AGGREGATES, FUNCTIONS, OTHERS, Function, Other, Parameter
 
 _NUMBER_CHARS_MAX = 320  # 1e300 written out, with its decimals; Python itself stops at 4,300 digits
 _UNITS_MS = {"ms": 1, "s": limits.SECOND_MS, "m": limits.MINUTE_MS, "h": limits.HOUR_MS, "d": limits.DAY_MS, "w": limits.WEEK_MS}
 
-PLAIN = ("any", "count", "days", "since", "since_first", "session_count")
-WITH_FIELD = ("sum", "avg", "min", "max", "distinct", "top", "first", "last")
-WITHOUT_WINDOW = ("since", "since_first", "decay")
-FUNCTIONS = (
-    *PLAIN,
-    *WITH_FIELD,
-    "decay",
-    "held",
-    "consent",
-    "segment",
-    "score",
-    "cluster",
-    "bucket",
-    "hour",
-    "weekday",
-    "date",
-    "within_km",
-)
+_PERIODS: dict[str, ast.WindowKind] = {"today": "today", "session": "session", "ever": "ever"}
 
 _HUMAN = {
     "LPAR": '"("',
@@ -71,7 +55,7 @@ _HUMAN = {
 
 @cache
 def _lark() -> Lark:
-    grammar = Path(__file__).with_name("grammar.lark").read_text(encoding="utf-8")
+    grammar = resources.files("app.rules").joinpath("grammar.lark").read_text(encoding="utf-8")
     return Lark(grammar, parser="lalr", propagate_positions=True, maybe_placeholders=False)
 
 
@@ -189,7 +173,12 @@ class _Builder:
 
     def _compare(self, tree: Any, in_filter: bool, depth: int) -> Node:
         left, op, right = tree.children
-        return ast.Compare(str(op), self.condition(left, in_filter, depth + 1), self.condition(right, in_filter, depth + 1), pos=_pos(tree))
+        return ast.Compare(
+            cast("ast.CompareOp", str(op)),
+            self.condition(left, in_filter, depth + 1),
+            self.condition(right, in_filter, depth + 1),
+            pos=_pos(tree),
+        )
 
     def _in_(self, tree: Any, in_filter: bool, depth: int) -> Node:
         return self._membership(tree, in_filter, depth, False)
@@ -210,7 +199,10 @@ class _Builder:
     def _text_test(self, tree: Any, in_filter: bool, depth: int) -> Node:
         left, op, right = tree.children
         return ast.TextTest(
-            str(op), self.condition(left, in_filter, depth + 1), self.condition(right, in_filter, depth + 1), pos=_pos(tree)
+            cast("ast.TextOp", str(op)),
+            self.condition(left, in_filter, depth + 1),
+            self.condition(right, in_filter, depth + 1),
+            pos=_pos(tree),
         )
 
     def _matches(self, tree: Any, in_filter: bool, depth: int) -> Node:
@@ -223,7 +215,7 @@ class _Builder:
     def _is_not_null(self, tree: Any, in_filter: bool, depth: int) -> Node:
         return ast.IsNull(self.condition(tree.children[0], in_filter, depth + 1), True, pos=_pos(tree))
 
-    def _binary(self, op: str, tree: Any, in_filter: bool, depth: int) -> Node:
+    def _binary(self, op: ast.ArithOp, tree: Any, in_filter: bool, depth: int) -> Node:
         left, right = tree.children[0], tree.children[-1]
         return ast.Arith(op, self.condition(left, in_filter, depth + 1), self.condition(right, in_filter, depth + 1), pos=_pos(tree))
 
@@ -311,51 +303,67 @@ class _Builder:
             return self._within_km_filter(tree, arguments, in_filter)
         if in_filter:
             raise _wrong(tree, "a filter sees one event only", f"{name}(...)", "the event's own fields")
-        if name in PLAIN or name in WITH_FIELD or name == "decay":
-            return self._aggregate(name, tree, arguments, depth)
-        return self._other(name, tree, arguments, depth)
+        row = AGGREGATES.get(name)
+        return self._other(cast("Other", name), tree, arguments, depth) if row is None else self._aggregate(row, tree, arguments, depth)
 
-    def _aggregate(self, name: str, tree: Any, arguments: list[Any], depth: int) -> Node:
-        usage = _usage(name)
-        if not arguments or len(arguments) > 2:
+    def _aggregate(self, row: Function, tree: Any, arguments: list[Any], depth: int) -> Node:
+        name, usage = row.name, row.usage
+        most = 3 if row.windowed and row.parameter is not None else 2
+        if not 1 <= len(arguments) <= most:
             raise _wrong(tree, f"{name} takes other arguments", f"{len(arguments)} arguments", usage)
         selector, path = self._selected(arguments[0], depth + 1)
-        if name in WITH_FIELD and path is None:
+        if row.field == "needed" and path is None:
             raise _wrong(arguments[0], f"{name} needs a field", "a selector alone", usage)
-        if name in PLAIN and path is not None:
+        if row.field == "none" and path is not None:
             raise _wrong(arguments[0], f"{name} takes no field", "." + ".".join(path), usage)
-        window, half_life = ast.Window(), 0
-        if name == "decay":
-            if len(arguments) != 2 or not _is(arguments[1], "duration"):
-                raise _wrong(tree, "decay needs a half-life", "none", usage)
-            half_life = _duration(arguments[1].children[0])
-        elif len(arguments) == 2:
-            if name in WITHOUT_WINDOW:
-                raise _wrong(arguments[1], f"{name} takes no window", "a second argument", usage)
-            window = self._window(arguments[1], name)
-        return ast.Aggregate(name, selector, path, window, half_life, pos=_pos(tree))
+        rest, parameter = arguments[1:], None
+        if row.parameter is not None:
+            parameter, rest = self._parameter(row, row.parameter, tree, rest, depth), rest[1:]
+        if rest and not row.windowed:
+            raise _wrong(rest[0], f"{name} takes no window", "a second argument", usage)
+        window = self._window(rest[0], name) if rest else ast.Window()
+        return ast.Aggregate(name, selector, path, window, parameter, pos=_pos(tree))
 
-    def _other(self, name: str, tree: Any, arguments: list[Any], depth: int) -> Node:
+    def _parameter(self, row: Function, parameter: Parameter, tree: Any, arguments: list[Any], depth: int) -> float:
+        """The constant behind the selector."""
+        if not arguments:
+            raise _wrong(tree, f"{row.name} needs a {parameter.name}", "none", row.usage)
+        given = arguments[0]
+        if parameter.kind == "duration":
+            if not _is(given, "duration"):
+                raise _wrong(given, f"{row.name} needs a {parameter.name}", "another value", row.usage)
+            return _duration(given.children[0])
+        number = _folded(self.condition(given, False, depth + 1)) if _is(given, "number") or _is(given, "negate") else None
+        if not (isinstance(number, ast.Literal) and number.kind == "number"):
+            raise _wrong(given, f"{row.name} needs a {parameter.name}", "another value", row.usage)
+        if not parameter.low <= number.value <= parameter.high:
+            allowed = f"a number from {parameter.low:g} to {parameter.high:g}"
+            raise _wrong(given, f"the {parameter.name} is out of range", str(number.value), allowed)
+        return cast("float", number.value)
+
+    def _other(self, name: Other, tree: Any, arguments: list[Any], depth: int) -> Node:
         pos = _pos(tree)
-        if name in ("hour", "weekday", "date"):
-            _arity(name, tree, arguments, 0)
-            return ast.Calendar(name, pos=pos)
-        if name == "held":
-            _arity(name, tree, arguments, 2)
-            if not _is(arguments[1], "duration"):
-                raise _wrong(arguments[1], "held needs a duration", "another value", _usage(name))
-            return ast.Held(self.condition(arguments[0], False, depth + 1), _duration(arguments[1].children[0]), pos=pos)
-        _arity(name, tree, arguments, 1)
-        if not _is(arguments[0], "string"):
-            raise _wrong(arguments[0], f"{name} needs a text", "another value", _usage(name))
-        text = _text(arguments[0].children[0])
-        if name == "consent":
-            return ast.Consent(text, pos=pos)
-        if name == "segment":
-            return ast.SegmentRef(text, pos=pos)
-        if name == "bucket":
-            return ast.Bucket(text, pos=pos)
-        return ast.Prediction(name, text, pos=pos)
+        match name:
+            case "hour" | "weekday" | "date":
+                _arity(name, tree, arguments, 0)
+                return ast.Calendar(name, pos=pos)
+            case "held":
+                _arity(name, tree, arguments, 2)
+                if not _is(arguments[1], "duration"):
+                    raise _wrong(arguments[1], "held needs a duration", "another value", OTHERS[name])
+                return ast.Held(self.condition(arguments[0], False, depth + 1), _duration(arguments[1].children[0]), pos=pos)
+            case "consent":
+                return ast.Consent(_named(name, tree, arguments), pos=pos)
+            case "segment":
+                return ast.SegmentRef(_named(name, tree, arguments), pos=pos)
+            case "bucket":
+                return ast.Bucket(_named(name, tree, arguments), pos=pos)
+            case "score" | "cluster":
+                return ast.Prediction(name, _named(name, tree, arguments), pos=pos)
+            case "within_km":
+                raise AssertionError("within_km chooses events and was built as a filter")
+            case _:
+                assert_never(name)
 
     def _within_km_filter(self, tree: Any, arguments: list[Any], in_filter: bool) -> Node:
         if not in_filter:
@@ -385,12 +393,12 @@ class _Builder:
         if kind == "this_window":
             unit = str(tree.children[0])
             if unit in ("week", "month"):
-                return ast.Window(f"this {unit}", pos=pos)
+                return ast.Window("this week" if unit == "week" else "this month", pos=pos)
             raise _wrong(tree, "unknown window", f"this {unit}", "this week or this month")
         if kind == "range_window":
             return ast.Window("range", 0, _text(tree.children[0]), _text(tree.children[1]), pos=pos)
-        if kind == "name" and _identifier(tree.children[0]) in ("today", "session", "ever"):
-            return ast.Window(_identifier(tree.children[0]), pos=pos)
+        if kind == "name" and (named := _PERIODS.get(_identifier(tree.children[0]))) is not None:
+            return ast.Window(named, pos=pos)
         raise _wrong(
             tree,
             f"{function} needs a window here",
@@ -400,11 +408,11 @@ class _Builder:
 
     # --- selectors ---------------------------------------------------------------------------------------------
 
-    def _selected(self, tree: Any, depth: int) -> tuple[Node, tuple[str, ...] | None]:
+    def _selected(self, tree: Any, depth: int) -> tuple[ast.Selector, Path | None]:
         base, path = _split_members(tree)
         return self.selector(base, depth), path or None
 
-    def selector(self, tree: Any, depth: int) -> Node:
+    def selector(self, tree: Any, depth: int) -> ast.Selector:
         """A selector: events, a chain or an absence."""
         self._count(tree, depth)
         kind = tree.data if isinstance(tree, Tree) else tree.type
@@ -416,7 +424,7 @@ class _Builder:
             return ast.Absence(self.selector(first, depth + 1), self.selector(missing, depth + 1), on, within, pos=_pos(tree))
         return self._events(tree, kind, depth)
 
-    def _steps(self, tree: Any, depth: int) -> Node:
+    def _steps(self, tree: Any, depth: int) -> ast.Chain:
         steps = [child for child in tree.children if not (isinstance(child, Token) or child.data == "on")]
         if len(steps) > limits.CHAIN_STEPS_MAX:
             raise _wrong(tree, "the chain is too long", f"{len(steps)} steps", f"at most {limits.CHAIN_STEPS_MAX} (CHAIN_STEPS_MAX)")
@@ -431,7 +439,7 @@ class _Builder:
             built.append(node)
         return ast.Chain(tuple(built), on, within, pos=_pos(tree))
 
-    def _events(self, tree: Any, kind: str, depth: int) -> Node:
+    def _events(self, tree: Any, kind: str, depth: int) -> ast.Events:
         pos = _pos(tree)
         if kind == "star":
             return ast.Events("*", pos=pos)
@@ -471,7 +479,7 @@ def _folded(node: Node) -> Node:
     return node
 
 
-def _split_members(tree: Any) -> tuple[Any, tuple[str, ...]]:
+def _split_members(tree: Any) -> tuple[Any, Path]:
     path: list[str] = []
     while isinstance(tree, Tree) and tree.data == "member":
         path.append(_identifier(tree.children[1]))
@@ -479,8 +487,8 @@ def _split_members(tree: Any) -> tuple[Any, tuple[str, ...]]:
     return tree, tuple(reversed(path))
 
 
-def _on_within(parts: list[Any]) -> tuple[tuple[str, ...] | None, int]:
-    on: tuple[str, ...] | None = None
+def _on_within(parts: list[Any]) -> tuple[Path | None, int]:
+    on: Path | None = None
     for part in parts:
         if isinstance(part, Tree):
             on = tuple(_identifier(name) for name in part.children)
@@ -522,28 +530,17 @@ def _duration(token: Any) -> int:
     return ms
 
 
-def _arity(name: str, tree: Any, arguments: list[Any], wanted: int) -> None:
+def _arity(name: Other, tree: Any, arguments: list[Any], wanted: int) -> None:
     if len(arguments) != wanted:
-        raise _wrong(tree, f"{name} takes other arguments", f"{len(arguments)} arguments", _usage(name))
+        raise _wrong(tree, f"{name} takes other arguments", f"{len(arguments)} arguments", OTHERS[name])
 
 
-def _usage(name: str) -> str:
-    if name in WITH_FIELD:
-        return f"{name}(selector.field, window), such as {name}(purchase.amount, last 30d)"
-    if name in WITHOUT_WINDOW:
-        return {"decay": "decay(selector, half-life), such as decay(click, 3d)"}.get(name, f"{name}(selector), such as {name}(purchase)")
-    return {
-        "held": "held(condition, duration), such as held(count(click, last 1d) > 3, 3d)",
-        "within_km": "within_km(selector, latitude, longitude, kilometres)",
-        "hour": "hour()",
-        "weekday": "weekday()",
-        "date": "date()",
-    }.get(
-        name,
-        f'{name}("name")'
-        if name in ("consent", "segment", "score", "cluster", "bucket")
-        else f"{name}(selector, window), such as {name}(click, last 7d)",
-    )
+def _named(name: Other, tree: Any, arguments: list[Any]) -> str:
+    """The one text that the function takes."""
+    _arity(name, tree, arguments, 1)
+    if not _is(arguments[0], "string"):
+        raise _wrong(arguments[0], f"{name} needs a text", "another value", OTHERS[name])
+    return _text(arguments[0].children[0])
 
 
 def _is(tree: Any, kind: str) -> bool:

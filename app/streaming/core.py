@@ -238,7 +238,7 @@ class PartitionCore:
 
     def settle(self, cached: Cached) -> None:
         """Brings one user under the definitions in force."""
-        self._changes += self.engine.settle(cached.state)
+        self._changes += self.engine.migrate(cached.state)
         self._touch(cached)
         cached.changed = True
         self.weight += 1

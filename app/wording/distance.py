@@ -8,9 +8,9 @@ from typing import Any
 
 from app.rules import ast
 from app.rules.ast import Node
-from app.rules.needs import AGES
+from app.rules.functions import row_of
 from app.rules.parser import duration_ms
-from app.wording.phrases import duration_words, fill, selector_words, show, tree, without_article
+from app.wording.phrases import duration_words, fill, noun, show, tree, without_article
 
 _OPPOSITE = {">=": "<", "<": ">=", ">": "<=", "<=": ">", "==": "!=", "!=": "=="}
 
@@ -37,7 +37,7 @@ def distance(fact: Mapping[str, Any], each: Any = None) -> str:
 def _missing(node: Node | None, needs: str) -> str:
     """Of something that is not there at all."""
     match node:
-        case ast.Aggregate(fn, (ast.Events() | ast.Chain()) as selector, _, _, _) if fn != "any" and needs != "null":
+        case ast.Aggregate(fn, (ast.Events() | ast.Chain()) as selector) if fn != "any" and needs != "null":
             return f"no {without_article(selector)} yet"
         case _:
             return ""
@@ -74,34 +74,16 @@ def _number(text: str) -> float | None:
 
 
 def _said(node: Node, gap: float, at_least: bool) -> str:
-    match node:
-        case ast.Aggregate(fn, _, _, _, _) if fn in AGES:
+    what = ""
+    if isinstance(node, ast.Aggregate):
+        row = row_of(node)
+        if row.motion == "age":
             return f"in {duration_words(gap)}" if gap > 0 else f"{duration_words(-gap)} too long ago"
-        case ast.Aggregate(fn, selector, path, _, _):
-            what = _counted(fn, selector, path or (), abs(gap) != 1)
-        case _:
-            what = ""
+        what = noun(node, row.missing, plural=abs(gap) != 1)
     amount = f"{'at least ' if at_least else ''}{_amount(abs(gap))}"
     if not what:
         return f"{amount} {'more' if gap > 0 else 'less'}"
     return f"{amount} more {what}" if gap > 0 else f"{amount} fewer {what}"
-
-
-def _counted(fn: str, selector: Node, path: tuple[str, ...], plural: bool) -> str:
-    many = selector_words(selector, plural=True)
-    match fn:
-        case "count" if isinstance(selector, ast.Events):
-            return selector_words(selector, plural)
-        case "count":
-            return f"{'times' if plural else 'time'} of {many}"
-        case "days":
-            return f"{'days' if plural else 'day'} with {many}"
-        case "session_count":
-            return f"{'sessions' if plural else 'session'} with {many}"
-        case "distinct":
-            return f"different {' '.join(path)} {'values' if plural else 'value'} of {many}"
-        case _:
-            return ""
 
 
 def _amount(number: float) -> str:

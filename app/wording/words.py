@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.rules import ast
+from app.rules.functions import row_of
 from app.wording.phrases import (
     duration_words,
     fill,
@@ -162,7 +163,7 @@ def _holds(needs: str, value: float) -> bool:
 
 def _shown(expression: str, value: Any) -> str:
     node = tree(expression)
-    is_time = (isinstance(node, ast.Aggregate) and node.fn in ("since", "since_first")) or expression.startswith("time since ")
+    is_time = (isinstance(node, ast.Aggregate) and row_of(node).motion == "age") or expression.startswith("time since ")
     return duration_words(value) if is_time and isinstance(value, int | float) and not isinstance(value, bool) else show(value)
 
 

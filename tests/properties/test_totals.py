@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from app.domain.limits import NEVER
-from app.engine.totals import SlidingTotal
+from app.engine.aggregates.total import SlidingTotal
 
 WINDOW_MS = 100
 ORDERS: dict[str, Callable[[float, float], bool]] = {">=": operator.ge, ">": operator.gt, "<": operator.lt, "<=": operator.le}

@@ -64,7 +64,7 @@ class FakeEngine:
         state.members.pop(SEGMENT, None)
         return [self._change(state, "exited", at, False, Cause("timer", due=at))]
 
-    def settle(self, state: FakeState) -> list[Change]:
+    def migrate(self, state: FakeState) -> list[Change]:
         state.plan_digest = self.plan.digest
         if SEGMENT not in state.members:
             return []

@@ -27,7 +27,7 @@ from app.rules.ast import Window
 from app.rules.definitions import load_text
 from app.rules.model import Definitions
 from app.rules.plan import compile_plan
-from app.rules.walk import nodes
+from app.rules.ast import nodes
 from app.testing.cases import Case, read_text
 from app.testing.driver import Driver
 from app.testing.notation import Fire

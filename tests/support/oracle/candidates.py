@@ -29,7 +29,7 @@ def times(roots: Iterable[ast.Node], events: list[int], options: EngineOptions) 
         for node in walk(root):
             if isinstance(node, ast.Aggregate):
                 for ts in selector_times(node.selector, events):
-                    faded = ts + DECAY_HALF_LIVES_MAX * node.half_life_ms
+                    faded = ts + DECAY_HALF_LIVES_MAX * int(node.parameter or 0)
                     found |= {ts, ts + node.window.ms, faded, faded + 1}
     return found
 

@@ -164,13 +164,14 @@ OF_FIELD: dict[str, Callable[[list[Moment], tuple[str, ...]], Any]] = {
 
 def decay(chosen: list[Moment], node: ast.Aggregate, t: int) -> Any:
     """The sum of 2^(-age/half-life), times the field, with fifty digits, then rounded to twelve."""
+    half_life_ms = int(node.parameter or 0)
     with localcontext(Context(prec=50)):
         found = Decimal(0)
         for moment in chosen:
             weight = 1 if node.field is None else scalars.at_path(moment.fields, node.field)
             age = t - moment.ts
-            if scalars.kind(weight) == "number" and age <= DECAY_HALF_LIVES_MAX * node.half_life_ms:
-                found += Decimal(weight) * _power(age, node.half_life_ms)
+            if scalars.kind(weight) == "number" and age <= DECAY_HALF_LIVES_MAX * half_life_ms:
+                found += Decimal(weight) * _power(age, half_life_ms)
     return scalars.finite(float(Context(prec=DECAY_DIGITS).plus(found)))
 
 

@@ -8,20 +8,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 
 from app.domain.changes import Fact
-from app.engine.answers import Condition
-from app.engine.conditions import Compiler
+from app.engine.conditions.answers import Condition
+from app.engine.conditions.compiler import Compiler
 from app.engine.signals import Reading, Signal
 from app.engine.state import UserState
 from app.rules import ast
-from app.rules.ast import Node
-from app.rules.needs import MIRRORED
+from app.rules.ast import Node, nodes
+from app.rules.demand import MIRRORED
 from app.rules.plan import signal_key
 from app.rules.text import text
-from app.rules.walk import nodes
 
 _CONSTANT = (ast.Literal, ast.Duration)
 
@@ -35,18 +35,18 @@ class Reason(ABC):
     expr: str
     condition: Condition
 
-    def holds(self, state: UserState, at: int, each: str | None) -> bool:
+    def holds(self, state: UserState, at: int, value_key: str | None) -> bool:
         """Whether the part holds at an instant."""
-        return self.condition(state, at, each)[0]
+        return self.condition(state, at, value_key)[0]
 
-    def facts(self, state: UserState, at: int, each: str | None, truth: bool, rule: str) -> list[Fact]:
+    def facts(self, state: UserState, at: int, value_key: str | None, truth: bool, rule: str) -> list[Fact]:
         """The facts that alone make the part true (or, with `truth` false, not true)."""
         found: Found = {}
-        self.collect(state, at, each, truth, rule, found)
+        self.collect(state, at, value_key, truth, rule, found)
         return list(found.values())
 
     @abstractmethod
-    def collect(self, state: UserState, at: int, each: str | None, truth: bool, rule: str, found: Found) -> None:
+    def collect(self, state: UserState, at: int, value_key: str | None, truth: bool, rule: str, found: Found) -> None:
         """`facts`, into `found`; a fact that is there already is not told twice."""
 
 
@@ -54,14 +54,14 @@ class Reason(ABC):
 class Junction(Reason):
     """`and` or `or`."""
 
-    op: str
+    op: Literal["and", "or"]
     parts: list[Reason]
 
-    def collect(self, state: UserState, at: int, each: str | None, truth: bool, rule: str, found: Found) -> None:
+    def collect(self, state: UserState, at: int, value_key: str | None, truth: bool, rule: str, found: Found) -> None:
         everyone = (self.op == "and") is truth
         for part in self.parts:
-            if everyone or part.holds(state, at, each) is truth:
-                part.collect(state, at, each, truth, rule, found)
+            if everyone or part.holds(state, at, value_key) is truth:
+                part.collect(state, at, value_key, truth, rule, found)
 
 
 @dataclass(slots=True)
@@ -70,8 +70,8 @@ class Negation(Reason):
 
     part: Reason
 
-    def collect(self, state: UserState, at: int, each: str | None, truth: bool, rule: str, found: Found) -> None:
-        self.part.collect(state, at, each, not truth, rule, found)
+    def collect(self, state: UserState, at: int, value_key: str | None, truth: bool, rule: str, found: Found) -> None:
+        self.part.collect(state, at, value_key, not truth, rule, found)
 
 
 @dataclass(slots=True)
@@ -86,19 +86,19 @@ class Atom(Reason):
     whole: Signal | None
     """The signal that is all of the subject."""
 
-    def collect(self, state: UserState, at: int, each: str | None, truth: bool, rule: str, found: Found) -> None:
+    def collect(self, state: UserState, at: int, value_key: str | None, truth: bool, rule: str, found: Found) -> None:
         key = (self.subject, self.needs)
         if key in found:
             return
-        value = self.read(state, at, each)[0]
+        value = self.read(state, at, value_key)[0]
         fact = found[key] = Fact(self.subject, value, self.needs, rule=rule)
         if self.whole is not None and self.whole.capped(value):
             fact.or_more = True
         for signal in self.signals:
-            if signal.approximate(state, each if signal.keyed else None):
+            if signal.approximate(state, value_key if signal.keyed else None):
                 fact.approximate = True
         if self.against is not None:
-            fact.against = self.against(state, at, each)[0]
+            fact.against = self.against(state, at, value_key)[0]
 
 
 class ReasonCompiler:
@@ -163,4 +163,4 @@ def _split(node: Node, negated: bool) -> tuple[Node | None, str, Node | None]:
         case ast.IsNull(operand, isnt):
             return operand, "null" if isnt is negated else "not null", None
         case _:
-            return None, "", None
+            return None, "", None  # it is true or false as a whole

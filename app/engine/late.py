@@ -11,27 +11,26 @@ Snapshots are taken at most once per lateness bound, so an event costs one encod
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from app.domain.changes import Cause, Change
 from app.domain.errors import Refused
 from app.domain.events import Event
-from app.domain.options import EngineOptions
+from app.domain.members import split
 from app.engine import state as states
+from app.engine.evaluate import Transition
 from app.engine.state import Past, UserState
-
-if TYPE_CHECKING:
-    from app.engine.engine import Engine
+from app.engine.step import TIMER_RANK, Stepper
 
 
-class Reorder:
+class Rollback:
     """Keeps a user's recent past and replays it around late events."""
 
-    def __init__(self, engine: Engine, options: EngineOptions) -> None:
-        self._engine = engine
-        self._options = options
+    def __init__(self, stepper: Stepper) -> None:
+        options = stepper.machine.options
+        self._stepper = stepper
+        self._machine = stepper.machine
         self._lateness = options.allowed_lateness_ms
-        self._wanted = engine.plan.fields
+        self._events_max = options.reorder_events_max
+        self._wanted = stepper.machine.plan.fields
 
     def remember(self, state: UserState, event: Event, watermark: int) -> None:
         """Note an event that is about to be applied in order. No event older than `watermark` less the allowed lateness will come any
@@ -41,7 +40,7 @@ class Reorder:
             raw = states.core_of(state) if state.applied else b""
             state.past = Past([(state.clock, state.rank, 0, raw)], [self._reduced(event)])
             return
-        full = len(past.events) - past.snapshots[-1][2] >= self._options.reorder_events_max
+        full = len(past.events) - past.snapshots[-1][2] >= self._events_max
         if past.snapshots[-1][0] < horizon or full:
             past.snapshots.append((state.clock, state.rank, len(past.events), states.core_of(state)))
             self._forget(past, horizon, full)
@@ -76,35 +75,49 @@ class Reorder:
             kept = len(past.events) if past else 0
             raise Refused("too_late", f"ts {event.ts} is before the {kept} latest events of this user that are kept (reorder_events_max)")
         first, events = snapshots[-1][2], past.events
-        place = len(events)
-        while place > first and (events[place - 1].ts, events[place - 1].rank) > (event.ts, event.rank):
-            place -= 1
-        events = [*events[:place], self._reduced(event), *events[place:]]
+        index = len(events)
+        while index > first and (events[index - 1].ts, events[index - 1].rank) > (event.ts, event.rank):
+            index -= 1
+        events = [*events[:index], self._reduced(event), *events[index:]]
         raw = snapshots[-1][3]
-        fresh = states.decode_core(raw) if raw else self._engine.new_state(state.user)
+        fresh = states.decode_core(raw) if raw else self._machine.new_state(state.user)
         self._replay(fresh, events[first:], state.clock)
         return self._publish(state, fresh, Past(snapshots, events), event)
 
     def _replay(self, fresh: UserState, events: list[Event], clock: int) -> None:
-        engine = self._engine
+        stepper = self._stepper
         silent: list[Change] = []
         for event in events:
-            if engine.is_duplicate(fresh, event):
+            if stepper.is_duplicate(fresh, event):
                 continue
             if fresh.due <= event.ts:
-                engine.fire_into(fresh, event.ts, silent)
-            engine.step(fresh, event, silent)
+                stepper.fire(fresh, event.ts, silent)
+            stepper.step(fresh, event, silent)
         if fresh.due <= clock:
-            engine.fire_into(fresh, clock, silent)
+            stepper.fire(fresh, clock, silent)
         if fresh.clock < clock:
-            fresh.clock, fresh.rank = clock, -1
+            fresh.clock, fresh.rank = clock, TIMER_RANK
 
     def _publish(self, state: UserState, fresh: UserState, past: Past, event: Event) -> list[Change]:
-        engine = self._engine
-        flips = engine.difference(state, fresh)
+        transitions = self._difference(state, fresh)
         late = event.ts < state.clock
         fresh.seq, fresh.past, fresh.core = state.seq, past, None
         for name in UserState.__struct_fields__:
             setattr(state, name, getattr(fresh, name))
         cause = Cause("event" if event.stream in self._wanted else "profile", event.id, event.stream, event.ts)
-        return [engine.change(state, state.clock, flip, cause, late) for flip in flips]
+        return [self._stepper.change(state, state.clock, transition, cause, late) for transition in transitions]
+
+    def _difference(self, before: UserState, after: UserState) -> list[Transition]:
+        """The transitions that lead from one state's published memberships to another's, in the order of emission."""
+        by_name = self._machine.by_name
+        found: list[Transition] = []
+        for key in before.members.keys() ^ after.members.keys():
+            name, value_key = split(key)
+            unit = by_name.get(name)
+            if unit is not None and unit.kind == "segment" and unit.grouped is None:
+                found.append(Transition(unit, value_key, "entered" if key in after.members else "exited"))
+        for group in self._machine.plan.groups:
+            old, new = before.groups.get(group.name), after.groups.get(group.name)
+            if old != new:
+                found.append(Transition(by_name[group.name], None, "moved", old, new))
+        return sorted(found, key=lambda transition: transition.order)

@@ -1,7 +1,7 @@
-"""Comparisons of values that change with every millisecond: when do they flip?
+"""Comparisons of values that change with every millisecond: when do they cross?
 
 `since(…)` grows by one a millisecond and `decay(…)` shrinks by a power of two. An expression of them is, as far as it is linear, a *form*
-a + b·Δ + Σ cₕ·2^(−Δ/h) of the time Δ ahead; what is not linear is kept as a tree of forms. `next_flip` finds the first later millisecond
+a + b·Δ + Σ cₕ·2^(−Δ/h) of the time Δ ahead; what is not linear is kept as a tree of forms. `next_crossing` finds the first later millisecond
 at which a comparison of two forms gives another answer: it proves stretches constant by interval arithmetic (Moore 1966) and halves those
 it cannot prove, down to the millisecond.
 """
@@ -11,18 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from app.domain import limits
-from app.engine.accumulators import FAINT, rounded
+from app.engine.aggregates.decay import FAINT, rounded
 from app.engine.values import calculate
+from app.rules.ast import ArithOp, CompareOp
 
 Interval = tuple[float, float]
 
 EVALUATIONS_MAX = 4_000  # of bounds or points in one search: about 4 ms; what is proven by then is kept and the rest searched at its end
-RECHECK_MS = (
-    limits.SECOND_MS
-)  # least progress of a search that ran out: two sides equal to the last digits for good must not keep a worker busy
+# Least progress of a search that ran out: two sides equal to the last digits for good must not keep a worker busy.
+RECHECK_MS = limits.SECOND_MS
 SLACK = 1e-11  # relative: ten times what rounding to 12 digits can move a value
 
 
@@ -85,7 +85,7 @@ class Linear:
 class Combined:
     """left op right where no linear form can say it."""
 
-    op: str
+    op: ArithOp
     left: Form
     right: Form
 
@@ -96,16 +96,22 @@ class Combined:
         left, right = self.left.bounds(start, end), self.right.bounds(start, end)
         if left is None or right is None:
             return None
-        if self.op == "+":
-            return _wider(left[0] + right[0], left[1] + right[1])
-        if self.op == "-":
-            return _wider(left[0] - right[1], left[1] - right[0])
-        if self.op == "/":
-            if right[0] <= 0 <= right[1]:
-                return None
-            right = (1 / right[1], 1 / right[0])
-        products = [a * b for a in left for b in right]
-        return _wider(min(products), max(products))
+        match self.op:
+            case "+":
+                return _wider(left[0] + right[0], left[1] + right[1])
+            case "-":
+                return _wider(left[0] - right[1], left[1] - right[0])
+            case "*":
+                return _product(left, right)
+            case "/":
+                return None if right[0] <= 0 <= right[1] else _product(left, (1 / right[1], 1 / right[0]))
+            case _:
+                assert_never(self.op)
+
+
+def _product(left: Interval, right: Interval) -> Interval:
+    products = [a * b for a in left for b in right]
+    return _wider(min(products), max(products))
 
 
 def _wider(low: float, high: float) -> Interval:
@@ -113,7 +119,7 @@ def _wider(low: float, high: float) -> Interval:
     return low - slack, high + slack
 
 
-def combine(op: str, left: Form, right: Form) -> Form | None:
+def combine(op: ArithOp, left: Form, right: Form) -> Form | None:
     """left op right, as a linear form where that is possible; None where it is null for good, divided by what stays zero."""
     if op == "/" and isinstance(right, Linear) and right.constant and not right.at(0):
         return None
@@ -125,7 +131,7 @@ def combine(op: str, left: Form, right: Form) -> Form | None:
     return folded
 
 
-def _folded(op: str, left: Linear, right: Linear) -> Linear | None:
+def _folded(op: ArithOp, left: Linear, right: Linear) -> Linear | None:
     if op in "+-":
         return left.plus(right, 1 if op == "+" else -1)
     if op == "*" and (left.constant or right.constant):
@@ -135,8 +141,8 @@ def _folded(op: str, left: Linear, right: Linear) -> Linear | None:
     return None
 
 
-def next_flip(
-    op: str, test: Callable[[float | None, float | None], bool], left: Form, right: Form, truth: bool, horizon: int
+def next_crossing(
+    op: CompareOp, test: Callable[[float | None, float | None], bool], left: Form, right: Form, truth: bool, horizon: int
 ) -> tuple[int, bool]:
     """(Δ, found): the first Δ in 1 … horizon at which `left op right` is not `truth`; without one, how far it is proven to hold.
 
@@ -146,9 +152,9 @@ def next_flip(
     start, width = 1, limits.SECOND_MS
     while start <= horizon:
         end = min(start + width - 1, horizon)
-        flip = search.first(start, end)
-        if flip is not None:
-            return flip, True
+        crossing = search.first(start, end)
+        if crossing is not None:
+            return crossing, True
         if search.spent:
             return max(search.proven, min(RECHECK_MS, horizon)), False
         start, width = end + 1, width * 2
@@ -156,7 +162,7 @@ def next_flip(
 
 
 class _Search:
-    def __init__(self, op: str, test: Callable[[float | None, float | None], bool], left: Form, right: Form, truth: bool) -> None:
+    def __init__(self, op: CompareOp, test: Callable[[float | None, float | None], bool], left: Form, right: Form, truth: bool) -> None:
         self._op, self._test, self._left, self._right, self._truth = op, test, left, right, truth
         self._left_over = EVALUATIONS_MAX
         self.proven = 0
@@ -166,7 +172,7 @@ class _Search:
         return self._left_over <= 0
 
     def first(self, start: int, end: int) -> int | None:
-        """The first flip in start … end; None when there is none (then `proven` is `end`) or when the search is spent."""
+        """The first crossing in start … end; None when there is none (then `proven` is `end`) or when the search is spent."""
         stack = [(start, end)]
         while stack and not self.spent:
             low, high = stack.pop()

@@ -37,8 +37,8 @@ def scaled_sum(values: Iterable[float], k: int) -> int:
     return total
 
 
-def place(value: float | None, thresholds: tuple[float, ...]) -> tuple[int, int]:
-    """Where a value lies among ascending thresholds: it compares with each of them as any other value of the same place does."""
+def interval_of(value: float | None, thresholds: tuple[float, ...]) -> tuple[int, int]:
+    """Where a value lies among ascending thresholds: it compares with each of them as any other value of the same interval does."""
     return (-1, -1) if value is None else (bisect_left(thresholds, value), bisect_right(thresholds, value))
 
 
