@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.domain.members import name_of, value_of
-from app.replaying import Result
+from app.offline.replay import Result
 from app.rules.plan import Plan
 
 _SAMPLE = 3

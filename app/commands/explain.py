@@ -51,7 +51,7 @@ def _replayed(settings: Settings, files: list[str], user: str, segment: str | No
     from dataclasses import replace
 
     from app.commands.replay import load_plan
-    from app.explaining import from_files
+    from app.offline.explain import from_files
 
     options = replace(settings.engine_options(), reorder=False)
     return from_files(load_plan(settings.segments_dir, options), options, files, user, segment, at)
@@ -59,7 +59,7 @@ def _replayed(settings: Settings, files: list[str], user: str, segment: str | No
 
 def _asked(settings: Settings, url: str | None, user: str, segment: str | None, at: int | None) -> dict[str, Any]:
     from app.asking import ask_explanation, worker_url
-    from app.explaining import annotated
+    from app.offline.explain import annotated
 
     return annotated(ask_explanation(url or worker_url(settings.web_host, settings.web_port), user, segment, at))
 
@@ -71,7 +71,7 @@ def _write(answer: dict[str, Any], timezone: str, as_json: bool) -> None:
         sys.stdout.write(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() + "\n")
         return
     from app.engine.calendar import Calendar
-    from app.explaining import render
+    from app.offline.explain import render
     from app.terminal import stdout
 
     calendar = Calendar(timezone)

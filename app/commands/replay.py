@@ -13,7 +13,7 @@ from app.commands import ConfigFlag, SetFlag, parse_instant, read_settings
 
 if TYPE_CHECKING:
     from app.domain.options import EngineOptions
-    from app.replaying import Log, Progress, Result
+    from app.offline.replay import Log, Progress, Result
     from app.rules.plan import Plan
 
 SegmentsFlag = Annotated[
@@ -43,7 +43,8 @@ def replay(
     set_: SetFlag = None,
 ) -> None:
     """Replay event files through the definitions: every change of membership, with its reasons."""
-    from app import replaying
+    from app.offline.replay import read_log
+    from app.offline.replay import replay as replay_log
     from app.replay_summary import summarize
 
     settings = read_settings(config, set_, segments_dir=segments)
@@ -51,8 +52,8 @@ def replay(
     last = parse_instant(until, "--until") if until is not None else None
     plan = load_plan(settings.segments_dir, options)
     with _progress() as progress:
-        log = replaying.read_log(events, options.streams, last, progress)
-        result = replaying.replay(plan, options, log, last, progress)
+        log = read_log(events, options.streams, last, progress)
+        result = replay_log(plan, options, log, last, progress)
     if out is not None or not summary:
         _write_changes(result, out or "-")
     if rejects is not None:
@@ -78,7 +79,7 @@ def load_plan(folder: str, options: EngineOptions) -> Plan:
 
 def _write_changes(result: Result, path: str) -> None:
     from app.domain.changes import encode_change
-    from app.eventfiles import open_out
+    from app.offline.eventfiles import open_out
 
     with open_out(path) as file:
         for change in result.changes:
@@ -88,7 +89,7 @@ def _write_changes(result: Result, path: str) -> None:
 def _write_rejects(log: Log, path: str) -> None:
     import orjson
 
-    from app.eventfiles import open_out
+    from app.offline.eventfiles import open_out
 
     with open_out(path) as file:
         for place, reason, detail, raw in log.refused:

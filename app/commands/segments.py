@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from app.comparing import Comparison
+    from app.offline.diff import Comparison
 
 _STYLES = {"+": "green", "-": "red", " ": ""}
 
@@ -40,9 +40,9 @@ def diff(
     import orjson
 
     from app.commands.replay import load_plan
-    from app.comparing import compare
     from app.domain.errors import UsageError
-    from app.replaying import read_log
+    from app.offline.diff import compare
+    from app.offline.replay import read_log
 
     files = [*(events or ()), *(more or ())]
     if not events:

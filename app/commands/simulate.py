@@ -70,7 +70,7 @@ def _start(text: str | None, live: bool, to: str, hours: float | None, default: 
 
 
 def _write(made: Iterator[Record], to: str) -> Mapping[str, int]:
-    from app.eventfiles import open_out
+    from app.offline.eventfiles import open_out
     from app.simulate.run import to_file
 
     with open_out(to) as out:

@@ -15,7 +15,7 @@ import zstandard
 
 from app import cli
 from app.domain.options import EngineOptions
-from app.replaying import read_log, replay
+from app.offline.replay import read_log, replay
 from app.rules.definitions import load_text
 from app.rules.plan import compile_plan
 

@@ -31,7 +31,7 @@ from app.simulate.noise import NoiseOptions, Record, records
 from app.simulate.run import to_broker
 from app.simulate.shop import ShopOptions, events
 
-SEGMENTS = Path(__file__).with_name("demo_segments")
+SEGMENTS = Path(__file__).with_name("segments")
 _HISTORY_HOURS = 72  # enough for a cart to be left behind for a day, small enough for the embedded broker's 5 MiB a partition
 _HISTORY_RATE = 0.04  # events a second: 10,000 in all, read by the worker within seconds
 _SESSION_GAP = "2m"  # visits end while somebody watches
@@ -155,7 +155,7 @@ class Demo:
         with (self._folder / "worker.log").open("wb") as log:
             # Its own session: Ctrl-C reaches this process alone, which stops the parts in order.
             self._worker = subprocess.Popen(
-                [sys.executable, "-m", "app.demo_worker", str(config)],
+                [sys.executable, "-m", "app.demo.worker", str(config)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=log,

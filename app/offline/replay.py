@@ -17,7 +17,7 @@ from app.domain.events import Event
 from app.domain.options import EngineOptions
 from app.domain.streams import Stream
 from app.engine.engine import Engine
-from app.eventfiles import read_lines
+from app.offline.eventfiles import read_lines
 from app.rules.plan import Plan
 
 Progress = Callable[[str, int, int], None]

@@ -34,7 +34,7 @@ from app.domain import limits
 from app.domain.errors import UsageError
 from app.domain.options import EngineOptions
 from app.domain.streams import DEFAULT_STREAMS, Stream, with_declared
-from app.settings_errors import explain, refuse_unknown
+from app.settings.errors import explain, refuse_unknown
 from app.settings_values import parse_bootstrap, parse_duration
 
 ENV_PREFIX = "HYPERSEG_"

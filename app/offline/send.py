@@ -17,7 +17,7 @@ import orjson
 from app.domain.decode import epoch_ms
 from app.domain.errors import nearest
 from app.domain.streams import Stream
-from app.eventfiles import read_lines
+from app.offline.eventfiles import read_lines
 
 
 class Line(NamedTuple):
