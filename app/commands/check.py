@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands import ConfigFlag, SetFlag, read_settings
+from app.commands import ConfigFlag, SetFlag, read_settings, stdout
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -53,8 +53,6 @@ def check(
 
 
 def _write_table(report: Report) -> None:
-    from app.terminal import stdout
-
     if report.costs is None or not report.costs.segments:
         return
     console = stdout()

@@ -6,39 +6,13 @@ Users do not depend on each other, so each user's events are replayed in turn an
 from __future__ import annotations
 
 import gc
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from app.domain.changes import Change
-from app.domain.decode import decode_fields, event_from
-from app.domain.errors import Refused, nearest
-from app.domain.events import Event
 from app.domain.options import EngineOptions
-from app.domain.streams import Stream
 from app.engine.engine import Engine
-from app.offline.eventfiles import read_lines
+from app.offline.log import STEP, Log, Progress
 from app.rules.plan import Plan
-
-Progress = Callable[[str, int, int], None]
-"""Called with (phase, done, total); a total of 0 is not known."""
-
-_STEP = 20_000  # lines or users between two calls of the progress
-
-
-@dataclass(slots=True)
-class Log:
-    """Events by user, each user's in the order of application, and the lines that were refused: (place, reason, detail, the line)."""
-
-    users: dict[str, list[Event]] = field(default_factory=dict)
-    count: int = 0
-    last: int = 0
-    skipped: int = 0
-    refused: list[tuple[str, str, str, bytes]] = field(default_factory=list)
-
-    def reasons(self) -> Counter[str]:
-        """How many lines were refused for which reason."""
-        return Counter(reason for _, reason, _, _ in self.refused)
 
 
 @dataclass(slots=True)
@@ -50,51 +24,6 @@ class Result:
     until: int
     users: int
     events: int
-
-
-def read_log(files: Iterable[str], streams: Iterable[Stream], until: int | None = None, progress: Progress | None = None) -> Log:
-    """Read event files into memory. Lines that do not fit are kept aside; events after `until` are skipped. Raises InputError for a file
-    that cannot be read."""
-    by_name = {stream.name: stream for stream in streams}
-    log = Log()
-    events: list[Event] = []
-    for place, raw in _numbered(files):
-        try:
-            event = _event(raw, by_name, place)
-        except Refused as error:
-            log.refused.append((place, error.reason, error.detail, raw))
-            continue
-        if until is not None and event.ts > until:
-            log.skipped += 1
-            continue
-        events.append(event)
-        if progress is not None and len(events) % _STEP == 0:
-            progress("reading", len(events), 0)
-    events.sort(key=lambda event: (event.ts, event.rank))
-    for event in events:
-        log.users.setdefault(event.user, []).append(event)
-    log.count = len(events)
-    log.last = events[-1].ts if events else 0
-    return log
-
-
-def _numbered(files: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    for file in files:
-        for number, raw in enumerate(read_lines(file), 1):
-            if raw.strip():
-                yield f"{file}:{number}", raw
-
-
-def _event(raw: bytes, streams: dict[str, Stream], place: str) -> Event:
-    fields = decode_fields(raw)
-    kind = fields.pop("type", None)
-    stream = streams.get(kind) if isinstance(kind, str) else None
-    if stream is None:
-        hint = nearest(str(kind), streams)
-        raise Refused(
-            "unknown_type", f"type is {kind!r}, expected one of {', '.join(streams)}" + (f"; did you mean {hint}?" if hint else "")
-        )
-    return event_from(fields, stream, None, place)
 
 
 def replay(plan: Plan, options: EngineOptions, log: Log, until: int | None = None, progress: Progress | None = None) -> Result:
@@ -114,7 +43,7 @@ def replay(plan: Plan, options: EngineOptions, log: Log, until: int | None = Non
                 changes += engine.fire(state, end)
             for key in state.members:
                 members.setdefault(key, []).append(user)
-            if progress is not None and done % _STEP == 0:
+            if progress is not None and done % STEP == 0:
                 progress("replaying", done, len(log.users))
     finally:
         if collecting:

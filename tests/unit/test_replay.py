@@ -15,7 +15,8 @@ import zstandard
 
 from app import cli
 from app.domain.options import EngineOptions
-from app.offline.replay import read_log, replay
+from app.offline.log import read_log
+from app.offline.replay import replay
 from app.rules.definitions import load_text
 from app.rules.plan import compile_plan
 
