@@ -26,6 +26,7 @@ from app.broker.embedded import EmbeddedBroker
 from app.broker.publisher import Publisher
 from app.broker.topics import Shape, ensure_inputs
 from app.domain.errors import HypersegError, Unreachable
+from app.domain.limits import HOUR_MS
 from app.domain.streams import DEFAULT_STREAMS
 from app.simulate.noise import NoiseOptions, Record, records
 from app.simulate.run import to_broker
@@ -131,7 +132,7 @@ class Demo:
         self._shop.start()
 
     def _history(self, now: int) -> Iterator[Record]:
-        start = now - int(_HISTORY_HOURS * 3_600_000)
+        start = now - _HISTORY_HOURS * HOUR_MS
         options = self._options
         shop = ShopOptions(options.users, _HISTORY_RATE, options.seed, start, _HISTORY_HOURS, rhythm=False)
         return records(events(shop), NoiseOptions(), options.seed)

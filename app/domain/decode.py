@@ -7,7 +7,6 @@ is Python.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -17,6 +16,7 @@ from app.domain import limits
 from app.domain.errors import Refused
 from app.domain.events import Event
 from app.domain.streams import Stream
+from app.domain.time import instant_ms
 
 _Text = Annotated[str, Meta(max_length=limits.EVENT_STRING_BYTES_MAX)]
 _Scalar = _Text | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | bool | None
@@ -130,24 +130,12 @@ def _bad_user(user: Any) -> Refused:
 
 def _timestamp(ts: Any) -> int:
     if isinstance(ts, str):
-        try:
-            instant = datetime.fromisoformat(ts)
-        except ValueError:
-            instant = None
-        if instant is not None and instant.tzinfo is not None:
-            return epoch_ms(instant)
+        ms = instant_ms(ts)
+        if ms is not None:
+            return ms
     elif type(ts) is float and ts.is_integer() and abs(ts) < 2**53:
         return int(ts)
     raise Refused("bad_ts", f"ts is {_shown(ts)}, expected epoch milliseconds or RFC 3339 with a zone such as 2026-11-22T10:00:00Z")
-
-
-_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-
-
-def epoch_ms(instant: datetime) -> int:
-    """An aware datetime in whole epoch milliseconds (microseconds are cut off)."""
-    delta = instant - _EPOCH
-    return (delta.days * 86_400 + delta.seconds) * 1_000 + delta.microseconds // 1_000
 
 
 def _explained(message: str) -> str:

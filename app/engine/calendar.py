@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from app.domain import limits
-from app.domain.decode import epoch_ms
+from app.domain.time import epoch_ms
 
 _CACHE_MAX = 4_096  # periods remembered: eleven years of days; a full cache is emptied, not searched
 

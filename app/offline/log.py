@@ -20,7 +20,11 @@ STEP = 20_000  # lines or users between two calls of the progress
 
 @dataclass(slots=True)
 class Log:
-    """Events by user, each user's in the order of application, and the lines that were refused: (place, reason, detail, the line)."""
+    """Events by user, each user's in the order of application.
+
+    `count` events are kept, `last` is their largest ts, `skipped` came after the bound; `refused` are the lines that do
+    not fit: (place, reason, detail, the line).
+    """
 
     users: dict[str, list[Event]] = field(default_factory=dict)
     count: int = 0
@@ -34,8 +38,10 @@ class Log:
 
 
 def read_log(files: Iterable[str], streams: Iterable[Stream], until: int | None = None, progress: Progress | None = None) -> Log:
-    """Read event files into memory. Lines that do not fit are kept aside; events after `until` are skipped. Raises InputError for a file
-    that cannot be read."""
+    """Read event files into memory. Lines that do not fit are kept aside; events after `until` are skipped.
+
+    Raises InputError for a file that cannot be read.
+    """
     by_name = {stream.name: stream for stream in streams}
     log = Log()
     events: list[Event] = []

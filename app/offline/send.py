@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
 
-from app.domain.decode import epoch_ms
 from app.domain.errors import nearest
 from app.domain.streams import Stream
+from app.domain.time import instant_ms
 from app.offline.eventfiles import read_lines
 
 
@@ -84,11 +83,8 @@ def _instant(ts: object, before: int) -> int:
     """The line's instant; one without a usable ts stays beside the line before it."""
     if isinstance(ts, int) and not isinstance(ts, bool):
         return ts
-    try:
-        instant = datetime.fromisoformat(str(ts))
-    except ValueError:
-        return before
-    return epoch_ms(instant) if instant.tzinfo else before
+    ms = instant_ms(str(ts))
+    return before if ms is None else ms
 
 
 def _key(event: dict[str, Any]) -> bytes | None:

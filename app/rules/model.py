@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from app.domain.changes import DefinitionRef
 from app.domain.errors import DefinitionError
 from app.domain.ids import digest
+from app.domain.time import duration_text
 from app.rules.ast import Node
-from app.rules.text import duration_text, text
+from app.rules.text import text
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The settings of a process: names, defaults and sources (`settings`), and what is said of a value that does not fit (`errors`)."""
+"""The settings of a process: names, defaults, sources (`settings`) and what is said of a wrong value (`errors`)."""
 
 from app.settings.settings import Settings, foreign_environment, has_desktop, load_settings, parse_set
 
