@@ -7,13 +7,14 @@ is Python.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from app.domain import limits
-from app.domain.errors import Refused
+from app.domain.errors import Refused, nearest
 from app.domain.events import Event
 from app.domain.streams import Stream
 from app.domain.time import instant_ms
@@ -57,6 +58,27 @@ def decode_event(raw: bytes, stream: Stream, key: bytes | None, origin: str) -> 
     `origin` ("clicks-0-42") names the record where it has no event_id. Raises Refused.
     """
     return event_from(decode_fields(raw), stream, key, origin)
+
+
+def event_of_line(raw: bytes, streams: Mapping[str, Stream], place: str) -> Event:
+    """The event in a line of an event file, whose `type` names one of `streams` (name → stream).
+
+    `place` ("shop.jsonl:7") names the line where it has no event_id. Raises Refused: as `decode_event` does, and with
+    `unknown_type` for a type that no stream has.
+    """
+    fields = decode_fields(raw)
+    kind = fields.pop("type", None)
+    stream = stream_of_type(kind, streams)
+    if stream is None:
+        hint = nearest(str(kind), streams)
+        detail = f"type is {kind!r}, expected one of {', '.join(streams)}" + (f"; did you mean {hint}?" if hint else "")
+        raise Refused("unknown_type", detail)
+    return event_from(fields, stream, None, place)
+
+
+def stream_of_type(kind: object, streams: Mapping[str, Stream]) -> Stream | None:
+    """The stream that the `type` of a line names; None for what is no stream's name."""
+    return streams.get(kind) if isinstance(kind, str) else None
 
 
 def decode_fields(raw: bytes) -> dict[str, Any]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from app.domain.decode import decode_fields, event_from
-from app.domain.errors import Refused, nearest
+from app.domain.decode import event_of_line
+from app.domain.errors import Refused
 from app.domain.events import Event
 from app.domain.streams import Stream
-from app.offline.eventfiles import read_lines
+from app.offline.eventfiles import numbered_lines
 
 Progress = Callable[[str, int, int], None]
 """Called with (phase, done, total); a total of 0 is not known."""
@@ -45,9 +45,11 @@ def read_log(files: Iterable[str], streams: Iterable[Stream], until: int | None 
     by_name = {stream.name: stream for stream in streams}
     log = Log()
     events: list[Event] = []
-    for place, raw in _numbered(files):
+    for place, raw in numbered_lines(files):
+        if not raw.strip():
+            continue
         try:
-            event = _event(raw, by_name, place)
+            event = event_of_line(raw, by_name, place)
         except Refused as error:
             log.refused.append((place, error.reason, error.detail, raw))
             continue
@@ -63,22 +65,3 @@ def read_log(files: Iterable[str], streams: Iterable[Stream], until: int | None 
     log.count = len(events)
     log.last = events[-1].ts if events else 0
     return log
-
-
-def _numbered(files: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    for file in files:
-        for number, raw in enumerate(read_lines(file), 1):
-            if raw.strip():
-                yield f"{file}:{number}", raw
-
-
-def _event(raw: bytes, streams: dict[str, Stream], place: str) -> Event:
-    fields = decode_fields(raw)
-    kind = fields.pop("type", None)
-    stream = streams.get(kind) if isinstance(kind, str) else None
-    if stream is None:
-        hint = nearest(str(kind), streams)
-        raise Refused(
-            "unknown_type", f"type is {kind!r}, expected one of {', '.join(streams)}" + (f"; did you mean {hint}?" if hint else "")
-        )
-    return event_from(fields, stream, None, place)
