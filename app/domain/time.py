@@ -135,6 +135,11 @@ def epoch_ms(instant: datetime) -> int:
     return delta.days * limits.DAY_MS + delta.seconds * limits.SECOND_MS + delta.microseconds // 1_000
 
 
+def instant_text(ms: int) -> str:
+    """An instant in UTC with its milliseconds: `2026-11-22T10:00:00.000Z`. `ms` is one that `is_instant`."""
+    return datetime.fromtimestamp(ms // 1_000, UTC).strftime(f"%Y-%m-%dT%H:%M:%S.{ms % 1_000:03d}Z")
+
+
 def is_instant(ms: int) -> bool:
     """Whether epoch milliseconds lie between the years 1970 and 9999: what calendars and printers can take."""
     return 0 <= ms <= limits.TS_MAX_MS

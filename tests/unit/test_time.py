@@ -19,6 +19,7 @@ from app.domain.time import (
     duration_text,
     epoch_ms,
     instant_ms,
+    instant_text,
     is_instant,
     offset_ms,
     offset_text,
@@ -135,6 +136,15 @@ def test_instants_are_whole_milliseconds_since_the_epoch(at: datetime) -> None:
     ms = epoch_ms(at)
     assert instant_ms(at.isoformat()) == ms
     assert timedelta(0) <= at - (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)) < timedelta(milliseconds=1)
+
+
+@given(st.integers(min_value=0, max_value=limits.TS_MAX_MS))
+def test_instants_there_and_back(ms: int) -> None:
+    assert instant_ms(instant_text(ms)) == ms
+
+
+def test_instants_are_printed_in_utc_with_milliseconds() -> None:
+    assert instant_text(MONDAY_MS + 7) == "2026-11-02T00:00:00.007Z"
 
 
 def test_a_day_is_not_an_instant() -> None:
