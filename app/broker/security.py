@@ -1,9 +1,13 @@
-"""How clients reach a broker that asks for TLS or a password."""
+"""How clients reach a broker: its address, and TLS or a password where it asks for them."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
+
+_HOST = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:/,@]+)(?::(\d{1,5}))?")
+_KAFKA_PORT = 9092
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +56,12 @@ class Security:
         if self.sasl:
             options |= {"sasl.mechanism": self.mechanism, "sasl.username": self.username, "sasl.password": self.password}
         return options
+
+
+def parse_bootstrap(broker: str) -> str:
+    """`host:port,host:port` of `kafka://host:port,host`; raises ValueError for anything else."""
+    scheme, _, rest = broker.partition("://")
+    hosts = [_HOST.fullmatch(host.strip()) for host in rest.split(",")]
+    if scheme != "kafka" or not all(hosts):
+        raise ValueError("expected embedded:// or kafka://host:9092,host2:9092")
+    return ",".join(f"{host[1]}:{host[2] or _KAFKA_PORT}" for host in hosts if host)

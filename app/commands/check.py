@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands import ConfigFlag, SetFlag, read_settings
+from app.commands import ConfigFlag, SetFlag, read_settings, stdout
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from app.checking import Report
+    from app.offline.check import Report
     from app.rules.costs import Costs
 
 
@@ -34,12 +34,12 @@ def check(
     """Validate definitions and show what each costs a user: signals, bytes at most, timers. Exit 1 on an error."""
     import orjson
 
-    from app import checking
     from app.domain.errors import UsageError
+    from app.offline.check import check as check_folder
 
     if more and not sample:
         raise UsageError(f"check takes one folder: found {more[0]!r} too; name event files with --sample")
-    report = checking.check(folder, read_settings(config, set_).engine_options(), [*(sample or ()), *(more or ())])
+    report = check_folder(folder, read_settings(config, set_).engine_options(), [*(sample or ()), *(more or ())])
     if as_json:
         sys.stdout.write(orjson.dumps(report.as_dict(), option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
@@ -53,8 +53,6 @@ def check(
 
 
 def _write_table(report: Report) -> None:
-    from app.terminal import stdout
-
     if report.costs is None or not report.costs.segments:
         return
     console = stdout()

@@ -25,7 +25,7 @@ def demo(
     ] = None,
 ) -> None:
     """Show all of it: an embedded broker, a worker, a live shop, the console in the browser. Ctrl-C stops it and leaves nothing behind."""
-    from app.demo import SEGMENTS, Demo, DemoOptions
+    from app.demo.demo import SEGMENTS, Demo, DemoOptions
 
     running = Demo(DemoOptions(users=users, rate=rate, segments=segments or SEGMENTS, port=port), _say)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

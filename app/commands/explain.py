@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.commands import ConfigFlag, SetFlag, parse_instant, read_settings
+from app.commands import ConfigFlag, SetFlag, parse_instant, read_settings, stdout
 
 if TYPE_CHECKING:
+    import httpx
+
     from app.settings import Settings
+
+_SECONDS_MAX = 10.0  # the longest a command waits for a worker, which answers in milliseconds
 
 
 def register(cli: typer.Typer) -> None:
@@ -51,17 +55,52 @@ def _replayed(settings: Settings, files: list[str], user: str, segment: str | No
     from dataclasses import replace
 
     from app.commands.replay import load_plan
-    from app.explaining import from_files
+    from app.offline.explain import from_files
 
     options = replace(settings.engine_options(), reorder=False)
     return from_files(load_plan(settings.segments_dir, options), options, files, user, segment, at)
 
 
 def _asked(settings: Settings, url: str | None, user: str, segment: str | None, at: int | None) -> dict[str, Any]:
-    from app.asking import ask_explanation, worker_url
-    from app.explaining import annotated
+    from app.offline.explain import annotated
 
     return annotated(ask_explanation(url or worker_url(settings.web_host, settings.web_port), user, segment, at))
+
+
+def worker_url(host: str, port: int) -> str:
+    """Where the worker of these settings listens, seen from this machine."""
+    reachable = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - what is bound to all is asked here
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def ask_explanation(
+    url: str, user: str, segment: str | None, at: int | None, transport: httpx.BaseTransport | None = None
+) -> dict[str, Any]:
+    """`GET /api/users/{user}/explain` of the worker at `url`: the only place where a command asks one.
+
+    Raises InputError for what the worker refuses, Unreachable without an answer.
+    """
+    from urllib.parse import quote
+
+    import httpx
+
+    from app.domain.errors import InputError, Unreachable
+
+    given = {"segment": segment, "at": at}
+    try:
+        with httpx.Client(base_url=url, timeout=_SECONDS_MAX, trust_env=False, transport=transport) as client:
+            answer = client.get(f"/api/users/{quote(user, safe='')}/explain", params={k: v for k, v in given.items() if v is not None})
+            found = answer.json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        what = str(error) or type(error).__name__
+        raise Unreachable(
+            f"worker {url}: no answer ({what}); start one with hyperseg worker, name it with --url, or give --events"
+        ) from None
+    if answer.is_success and isinstance(found, dict):
+        return found
+    detail = found.get("detail") or found.get("title") if isinstance(found, dict) else ""
+    kind = Unreachable if answer.status_code >= 500 else InputError
+    raise kind(f"worker {url}: {answer.status_code}: {detail or 'no explanation'}")
 
 
 def _write(answer: dict[str, Any], timezone: str, as_json: bool) -> None:
@@ -71,8 +110,7 @@ def _write(answer: dict[str, Any], timezone: str, as_json: bool) -> None:
         sys.stdout.write(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() + "\n")
         return
     from app.engine.calendar import Calendar
-    from app.explaining import render
-    from app.terminal import stdout
+    from app.offline.explain import render
 
     calendar = Calendar(timezone)
     console = stdout()

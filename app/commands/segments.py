@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands import ConfigFlag, SetFlag, parse_instant, read_settings
+from app.commands import ConfigFlag, SetFlag, parse_instant, read_settings, stdout
 
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from app.comparing import Comparison
+    from app.offline.diff import Comparison
 
 _STYLES = {"+": "green", "-": "red", " ": ""}
 
@@ -40,9 +40,9 @@ def diff(
     import orjson
 
     from app.commands.replay import load_plan
-    from app.comparing import compare
     from app.domain.errors import UsageError
-    from app.replaying import read_log
+    from app.offline.diff import compare
+    from app.offline.log import read_log
 
     files = [*(events or ()), *(more or ())]
     if not events:
@@ -61,8 +61,6 @@ def diff(
 
 
 def _write(found: Comparison) -> None:
-    from app.terminal import stdout
-
     console = stdout()
     for line in _definitions(found):
         console.print(line)

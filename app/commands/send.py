@@ -24,7 +24,7 @@ def send(
     from app.broker.publisher import Publisher
     from app.broker.topics import Shape, ensure_inputs
     from app.domain.errors import InputError
-    from app.sending import read_sorted
+    from app.offline.send import read_sorted
 
     settings = read_settings(config, set_, broker=broker)
     streams = settings.input_streams()

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from app.simulate.noise import Record
 
 _KAFKA = "kafka"
-_HOUR_MS = 3_600_000
 
 
 def register(cli: typer.Typer) -> None:
@@ -65,12 +64,14 @@ def _start(text: str | None, live: bool, to: str, hours: float | None, default: 
         return parse_instant(text, "--start")
     if to != _KAFKA:
         return default
+    from app.domain.limits import HOUR_MS
+
     now = int(time.time() * 1000)
-    return now if live else now - int((1.0 if hours is None else hours) * _HOUR_MS)  # so that the last event is not in the future
+    return now if live else now - int((1.0 if hours is None else hours) * HOUR_MS)  # so that the last event is not in the future
 
 
 def _write(made: Iterator[Record], to: str) -> Mapping[str, int]:
-    from app.eventfiles import open_out
+    from app.offline.eventfiles import open_out
     from app.simulate.run import to_file
 
     with open_out(to) as out:

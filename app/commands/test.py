@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands import ConfigFlag, SetFlag, read_settings
+from app.commands import ConfigFlag, SetFlag, read_settings, stdout
 
 if TYPE_CHECKING:
     from app.testing.running import Outcome
@@ -55,7 +55,6 @@ def _write_json(outcomes: list[Outcome], failed: int) -> None:
 
 
 def _write_text(outcomes: list[Outcome], failed: int) -> None:
-    from app.terminal import stdout
     from app.testing.report import report
 
     console = stdout()

@@ -7,16 +7,17 @@ is Python.
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from app.domain import limits
-from app.domain.errors import Refused
+from app.domain.errors import Refused, nearest
 from app.domain.events import Event
 from app.domain.streams import Stream
+from app.domain.time import instant_ms
 
 _Text = Annotated[str, Meta(max_length=limits.EVENT_STRING_BYTES_MAX)]
 _Scalar = _Text | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float | bool | None
@@ -57,6 +58,27 @@ def decode_event(raw: bytes, stream: Stream, key: bytes | None, origin: str) -> 
     `origin` ("clicks-0-42") names the record where it has no event_id. Raises Refused.
     """
     return event_from(decode_fields(raw), stream, key, origin)
+
+
+def event_of_line(raw: bytes, streams: Mapping[str, Stream], place: str) -> Event:
+    """The event in a line of an event file, whose `type` names one of `streams` (name → stream).
+
+    `place` ("shop.jsonl:7") names the line where it has no event_id. Raises Refused: as `decode_event` does, and with
+    `unknown_type` for a type that no stream has.
+    """
+    fields = decode_fields(raw)
+    kind = fields.pop("type", None)
+    stream = stream_of_type(kind, streams)
+    if stream is None:
+        hint = nearest(str(kind), streams)
+        detail = f"type is {kind!r}, expected one of {', '.join(streams)}" + (f"; did you mean {hint}?" if hint else "")
+        raise Refused("unknown_type", detail)
+    return event_from(fields, stream, None, place)
+
+
+def stream_of_type(kind: object, streams: Mapping[str, Stream]) -> Stream | None:
+    """The stream that the `type` of a line names; None for what is no stream's name."""
+    return streams.get(kind) if isinstance(kind, str) else None
 
 
 def decode_fields(raw: bytes) -> dict[str, Any]:
@@ -130,24 +152,12 @@ def _bad_user(user: Any) -> Refused:
 
 def _timestamp(ts: Any) -> int:
     if isinstance(ts, str):
-        try:
-            instant = datetime.fromisoformat(ts)
-        except ValueError:
-            instant = None
-        if instant is not None and instant.tzinfo is not None:
-            return epoch_ms(instant)
+        ms = instant_ms(ts)
+        if ms is not None:
+            return ms
     elif type(ts) is float and ts.is_integer() and abs(ts) < 2**53:
         return int(ts)
     raise Refused("bad_ts", f"ts is {_shown(ts)}, expected epoch milliseconds or RFC 3339 with a zone such as 2026-11-22T10:00:00Z")
-
-
-_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-
-
-def epoch_ms(instant: datetime) -> int:
-    """An aware datetime in whole epoch milliseconds (microseconds are cut off)."""
-    delta = instant - _EPOCH
-    return (delta.days * 86_400 + delta.seconds) * 1_000 + delta.microseconds // 1_000
 
 
 def _explained(message: str) -> str:

@@ -7,7 +7,7 @@ from typing import Literal, assert_never
 from zoneinfo import ZoneInfo
 
 from app.domain import limits
-from app.domain.decode import epoch_ms
+from app.domain.time import epoch_ms
 from app.rules.ast import CalendarFn
 
 Period = Literal["today", "this week", "this month"]

@@ -11,12 +11,13 @@ import msgspec
 
 from app.domain.limits import DAY_MS, NEVER
 from app.domain.members import member_key, name_of, order, scalar_value, split, value_of
+from app.domain.time import duration_text
 from app.engine.engine import Engine
 from app.engine.explain.reasons import Junction, Negation, Reason
 from app.engine.signals import Signal
 from app.engine.state import UserState
 from app.engine.units import Unit
-from app.rules.text import duration_text, text
+from app.rules.text import text
 
 AHEAD_STEPS_MAX = 256  # instants looked ahead for what flips by itself
 AHEAD_MS = 400 * DAY_MS

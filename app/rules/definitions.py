@@ -16,10 +16,11 @@ import yaml
 from app.domain import limits
 from app.domain.errors import DefinitionError, InputError, nearest
 from app.domain.options import EngineOptions
+from app.domain.time import duration_ms
 from app.rules.ast import Node, Path, Prediction
 from app.rules.document import Document, compose, expression, plain, where
 from app.rules.model import Definitions, Group, Segment
-from app.rules.parser import duration_ms, parse
+from app.rules.parser import parse
 from app.rules.references import check_references
 from app.rules.types import Scope, check_condition
 

@@ -9,8 +9,9 @@ from typing import TypeVar
 from app.domain.changes import DefinitionRef
 from app.domain.errors import DefinitionError
 from app.domain.ids import digest
+from app.domain.time import duration_text
 from app.rules.ast import Base, Node, Path, nodes
-from app.rules.text import duration_text, text
+from app.rules.text import text
 
 N = TypeVar("N", bound=Base)
 

@@ -7,7 +7,6 @@ is expected it is a stream; everything else is checked by `types`.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from functools import cache
 from importlib import resources
@@ -18,12 +17,12 @@ from lark.exceptions import LarkError, UnexpectedCharacters, UnexpectedEOF, Unex
 
 from app.domain import limits
 from app.domain.errors import DefinitionError, half_character, nearest
+from app.domain.time import duration_ms
 from app.rules import ast
 from app.rules.ast import Node, Path, Pos
 from app.rules.functions import AGGREGATES, FUNCTIONS, OTHERS, Function, Other, Parameter
 
 _NUMBER_CHARS_MAX = 320  # 1e300 written out, with its decimals; Python itself stops at 4,300 digits
-_UNITS_MS = {"ms": 1, "s": limits.SECOND_MS, "m": limits.MINUTE_MS, "h": limits.HOUR_MS, "d": limits.DAY_MS, "w": limits.WEEK_MS}
 
 _PERIODS: dict[str, ast.WindowKind] = {"today": "today", "session": "session", "ever": "ever"}
 
@@ -86,19 +85,6 @@ def parse(text: str) -> Node:
         raise DefinitionError(f"cannot be parsed: {error}", line=1, column=1) from error
     builder = _Builder()
     return builder.condition(tree.children[0], False, 0)
-
-
-def duration_ms(text: str) -> int:
-    """`"7d"` → milliseconds. Raises ValueError for anything else, for fractions of a millisecond and for zero."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)", text.strip())
-    if not found or len(text) > _NUMBER_CHARS_MAX:
-        raise ValueError(f"found {text!r:.80}, expected a duration such as 500ms, 30s, 10m, 24h, 7d or 4w")
-    whole, _, fraction = found[1].partition(".")
-    scale: int = 10 ** len(fraction)
-    ms, rest = divmod(int(whole + fraction) * _UNITS_MS[found[2]], scale)
-    if rest:
-        raise ValueError(f"found {text!r:.80}, expected a whole number of milliseconds")
-    return ms
 
 
 def _unexpected(token: Token, expected: Any, text: str) -> DefinitionError:

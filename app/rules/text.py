@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from typing import assert_never
 
-from app.domain import limits
+from app.domain.time import duration_text
 from app.rules import ast
 from app.rules.ast import Node, Path
 from app.rules.functions import row_of
 
-_UNITS = (("d", limits.DAY_MS), ("h", limits.HOUR_MS), ("m", limits.MINUTE_MS), ("s", limits.SECOND_MS))
 KEYWORDS = frozenset(
     (
         *("and", "or", "not", "in", "is", "null", "true", "false", "between", "within", "without", "matches"),
@@ -20,16 +19,6 @@ KEYWORDS = frozenset(
 
 # How tightly each form binds; an operand that binds less tightly than its place asks for is parenthesised.
 _OR, _AND, _NOT, _COMPARISON, _SUM, _TERM, _UNARY, _ATOM = range(8)
-
-
-def duration_text(ms: int) -> str:
-    """The spelling in the largest unit that fits, as people write them: 24h rather than 1d, 14d rather than 2w."""
-    for unit, size in _UNITS:
-        if ms % size == 0 and ms and ms != limits.DAY_MS:
-            return f"{ms // size}{unit}"
-        if ms == limits.DAY_MS and unit == "h":
-            return "24h"
-    return f"{ms}ms"
 
 
 def text(node: Node) -> str:

@@ -6,7 +6,6 @@ has another.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -16,6 +15,7 @@ import re2
 
 from app.domain import limits
 from app.domain.errors import DefinitionError, nearest
+from app.domain.time import aware, day, epoch_ms
 from app.rules import ast
 from app.rules.ast import Node, Path, Type, uses_each
 from app.rules.functions import row_of
@@ -195,17 +195,12 @@ def range_bounds(window: ast.Window) -> tuple[datetime | date, datetime | date]:
     """Start (included) and end (excluded) of a `from … to …` window: dates, or instants with a zone. Raises DefinitionError."""
     bounds: list[datetime | date] = []
     for text in (window.start, window.end):
-        try:
-            if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-                bounds.append(date.fromisoformat(text))
-                continue
-            instant = datetime.fromisoformat(text)
-        except ValueError:
-            instant = None
-        if instant is None or instant.tzinfo is None:
+        bound = day(text) or aware(text)
+        if bound is None:
             raise _error(window, "unknown date", f'"{text}"', 'a date such as "2026-11-01", or an instant with a zone')
-        bounds.append(instant)
-    if window.start >= window.end and type(bounds[0]) is type(bounds[1]):
+        bounds.append(bound)
+    start, end = [epoch_ms(bound) if isinstance(bound, datetime) else bound.toordinal() for bound in bounds]
+    if start >= end and type(bounds[0]) is type(bounds[1]):
         raise _error(window, "the window is empty", f'from "{window.start}" to "{window.end}"', "an end after the start")
     return bounds[0], bounds[1]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from aiokafka import TopicPartition
 
 from app.domain.changes import Change, encode_change
+from app.domain.time import instant_text
 from app.streaming.outbox import Message
 from app.streaming.records import Batch, DeadLetter
 from tables import changelog
@@ -62,7 +62,7 @@ class Writer:
             *self._fixed,
             ("ce_id", change.change_id.encode()),
             ("ce_type", _TYPES[change.change]),
-            ("ce_time", _rfc3339(change.at)),
+            ("ce_time", instant_text(change.at).encode()),
             ("ce_subject", change.user_id.encode()),
         ]
 
@@ -77,7 +77,7 @@ class Writer:
             ("topic", letter.topic.encode()),
             ("partition", str(self._partition).encode()),
             ("offset", str(letter.offset).encode()),
-            ("received_at", _rfc3339(now)),
+            ("received_at", instant_text(now).encode()),
         ]
         return letter.key, value, headers
 
@@ -94,7 +94,3 @@ class Writer:
 
 
 _TYPES = {kind: f"hyperseg.segment.{kind}".encode() for kind in ("entered", "exited", "moved")}
-
-
-def _rfc3339(ms: int) -> bytes:
-    return datetime.fromtimestamp(ms // 1000, UTC).strftime(f"%Y-%m-%dT%H:%M:%S.{ms % 1000:03d}Z").encode()

@@ -25,6 +25,7 @@ import yaml
 from app.domain.errors import DefinitionError, InputError, nearest
 from app.domain.events import Event
 from app.domain.options import EngineOptions
+from app.domain.time import offset_text
 from app.rules.document import compose, plain, where
 from app.testing import notation
 from app.testing.notation import Expected, Fire, NotationError
@@ -179,7 +180,7 @@ class _Reader:
         last = max((step.ts if isinstance(step, Event) else step.upto for step in steps), default=base)
         until = self.told(keys["until"], lambda text: notation.instant(text, base)) if "until" in keys else last
         if until < last:
-            latest = f"{notation.spelled_duration(last - base)} or later"
+            latest = f"{offset_text(last - base)} or later"
             raise self.error(keys["until"], "until lies before the last step", _shown(keys["until"]), latest)
         places: list[tuple[str, Place]] = []
         of = self._of(keys.get("of"), places)

@@ -11,10 +11,11 @@ import msgspec
 
 from app.domain.changes import Change
 from app.domain.members import name_of, value_of
+from app.domain.time import offset_text
 from app.rules.plan import Plan
 from app.testing.cases import Case
 from app.testing.driver import Driver
-from app.testing.notation import DEFAULT_USER, Expected, Fire, spelled, spelled_duration, spelled_member, told
+from app.testing.notation import DEFAULT_USER, Expected, Fire, spelled, spelled_member, told
 from app.wording.words import fact_words
 
 Line = tuple[str, str]
@@ -85,7 +86,7 @@ def _members(driver: Driver, case: Case) -> list[Line]:
 
 def _member(member: tuple[str, str, str | None], since: int, base: int) -> str:
     user, name, value = member
-    return f"{'' if user == DEFAULT_USER else user + '@'}{spelled_member(name, value)}: {spelled_duration(since - base)}"
+    return f"{'' if user == DEFAULT_USER else user + '@'}{spelled_member(name, value)}: {offset_text(since - base)}"
 
 
 # --- the difference ------------------------------------------------------------------------------------------------

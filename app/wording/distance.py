@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from app.domain.time import duration_ms
 from app.rules import ast
 from app.rules.ast import Node
 from app.rules.functions import row_of
-from app.rules.parser import duration_ms
 from app.wording.phrases import duration_words, fill, noun, show, tree, without_article
 
 _OPPOSITE = {">=": "<", "<": ">=", ">": "<=", "<=": ">", "==": "!=", "!=": "=="}

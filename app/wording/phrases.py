@@ -7,13 +7,14 @@ from typing import Any, assert_never
 
 from app.domain import limits
 from app.domain.errors import DefinitionError
+from app.domain.time import WRITTEN_UNITS_MS
 from app.rules import ast, text
 from app.rules.ast import Node
 from app.rules.functions import row_of
 from app.rules.parser import parse
 
 _OPS = {"==": "=", "!=": "≠", "<": "<", "<=": "≤", ">": ">", ">=": "≥", "*": "×", "+": "+", "-": "−", "/": "÷"}
-_UNITS = ((limits.DAY_MS, "day"), (limits.HOUR_MS, "hour"), (limits.MINUTE_MS, "minute"), (limits.SECOND_MS, "second"))
+_UNITS = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
 _TEXT_TESTS = {"contains": "containing", "starts_with": "beginning with", "ends_with": "ending with"}
 EACH = "\N{OBJECT REPLACEMENT CHARACTER}"  # stands for the for_each value until somebody knows it: `fill`
 
@@ -42,10 +43,10 @@ def duration_words(ms: float) -> str:
         return f"{ms:g} ms"
     parts: list[str] = []
     rest = int(abs(ms))
-    for size, unit in _UNITS:
+    for unit, size in WRITTEN_UNITS_MS:
         count, rest = divmod(rest, size)
-        if count and len(parts) < 2:
-            parts.append(f"{count} {unit}{'s' if count > 1 else ''}")
+        if count and unit in _UNITS and len(parts) < 2:
+            parts.append(f"{count} {_UNITS[unit]}{'s' if count > 1 else ''}")
         elif parts:
             break
     return ("−" if ms < 0 else "") + " ".join(parts)

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.domain.options import EngineOptions
-from app.eventfiles import read_lines
-from app.replaying import Log, read_log, replay
+from app.offline.eventfiles import read_lines
+from app.offline.log import Log, read_log
+from app.offline.replay import replay
 from app.rules.definitions import load_text
 from app.rules.plan import compile_plan
 

@@ -24,7 +24,8 @@ from app.domain.limits import DAY_MS, NEVER
 from app.domain.options import EngineOptions
 from app.engine.engine import Engine
 from app.engine.state import UserState
-from app.replaying import Log, read_log, replay
+from app.offline.log import Log, read_log
+from app.offline.replay import replay
 from app.rules.definitions import load_texts
 from app.rules.plan import Plan, compile_plan
 from app.testing.driver import Driver

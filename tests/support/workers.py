@@ -18,7 +18,7 @@ import httpx
 import orjson
 
 from app.broker.topics import Shape, Topic, ensure_topics
-from app.eventfiles import read_lines
+from app.offline.eventfiles import read_lines
 from tests.support.kafka import consume, fresh
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,11 +23,10 @@ from app.domain.changes import Change
 from app.domain.options import EngineOptions
 from app.rules import definitions as loading
 from app.rules import parser
-from app.rules.ast import Window
+from app.rules.ast import Window, nodes
 from app.rules.definitions import load_text
 from app.rules.model import Definitions
 from app.rules.plan import compile_plan
-from app.rules.ast import nodes
 from app.testing.cases import Case, read_text
 from app.testing.driver import Driver
 from app.testing.notation import Fire

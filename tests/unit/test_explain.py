@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app import cli
-from app.asking import worker_url
+from app.commands.explain import worker_url
 from app.wording.distance import distance, negated
 
 DAY = 86_400_000

@@ -16,7 +16,7 @@ from tests.support import settings_page
 ROOT = Path(__file__).resolve().parents[2]
 LINES_MAX = 600  # a parser may be long; past this no file owns one thing
 LINES_USUAL = 300  # what nine files of ten stay under
-ENVIRONMENT = {"app/settings.py"}
+ENVIRONMENT = {"app/settings/settings.py"}
 THIS = Path(__file__).relative_to(ROOT).as_posix()
 
 
@@ -53,6 +53,19 @@ def test_most_files_are_short() -> None:
 @pytest.mark.parametrize("name", [name for name in SOURCES if name not in ENVIRONMENT])
 def test_only_the_settings_read_the_environment(name: str) -> None:
     assert not re.search(r"os\.environ|getenv|environb", _text(name))
+
+
+def _room(name: str) -> str:
+    """What stands in a layer: a package or module right below app, agents and tables as a whole."""
+    parts = name.removesuffix(".py").split("/")
+    return ".".join(parts[:2]) if parts[0] == "app" else parts[0]
+
+
+def test_every_package_stands_in_one_layer_and_every_layer_is_there() -> None:
+    contracts = tomllib.loads(_text("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["id"] == "layers")
+    placed = [name.strip() for layer in layers for name in re.split(r"[|:]", layer)]
+    assert sorted(placed) == sorted({_room(name) for name in SOURCES if name != "app/__init__.py"})
 
 
 def test_nothing_is_left_for_later() -> None:

@@ -15,7 +15,8 @@ import zstandard
 
 from app import cli
 from app.domain.options import EngineOptions
-from app.replaying import read_log, replay
+from app.offline.log import read_log
+from app.offline.replay import replay
 from app.rules.definitions import load_text
 from app.rules.plan import compile_plan
 
@@ -187,6 +188,7 @@ def test_changes_and_a_summary(shop: Path, capsys: pytest.CaptureFixture[str]) -
     [
         (["nowhere.jsonl"], 1, "nowhere.jsonl: no such file"),
         (["e.jsonl", "--until", "tomorrow"], 2, "--until tomorrow: expected"),
+        (["e.jsonl", "--until", "9223372036854775807"], 2, "--until 9223372036854775807: expected"),
         ([], 2, "Missing argument"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.domain.streams import DEFAULT_STREAMS
-from app.sending import Lines, read_sorted
+from app.offline.send import Lines, read_sorted
 
 
 def _read(tmp_path: Path, *texts: str) -> Lines:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from app.broker.security import parse_bootstrap
 from app.domain.errors import UsageError
 from app.settings import Settings, foreign_environment, has_desktop, load_settings, parse_set
-from app.settings_values import parse_bootstrap, parse_duration
+from app.settings.settings import parse_duration
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from app import cli
 from app.domain.decode import decode_event
 from app.domain.errors import Refused
 from app.domain.streams import DEFAULT_STREAMS
-from app.eventfiles import read_lines
+from app.offline.eventfiles import read_lines
 from app.simulate.noise import NoiseOptions, Record, records
 from app.simulate.run import to_broker, typed
 from app.simulate.shop import START_DEFAULT_MS, ShopEvent, ShopOptions, events

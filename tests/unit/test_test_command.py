@@ -14,7 +14,7 @@ from app.domain.events import Event
 from app.domain.options import EngineOptions
 from app.testing import CRASH, REBALANCE, Driver, Duplicate, notation
 from app.testing.cases import CaseError, read_text
-from app.testing.notation import Fire, NotationError, change, duration, instant, member, spelled, spelled_duration, step
+from app.testing.notation import Fire, NotationError, change, instant, member, spelled, step
 from app.testing.options import options_from
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -205,13 +205,6 @@ def test_steps() -> None:
 def test_steps_that_say_nothing(text: str) -> None:
     with pytest.raises(NotationError):
         step(text, BASE, EngineOptions(), 0)
-
-
-@pytest.mark.parametrize(("text", "ms"), [("0", 0), ("1d2h", 93_600_000), ("24h-1ms", 86_399_999), ("1w", 604_800_000), ("500ms", 500)])
-def test_durations_there_and_back(text: str, ms: int) -> None:
-    assert duration(text) == ms
-    assert duration(spelled_duration(ms)) == ms
-    assert duration(spelled_duration(-ms)) == -ms
 
 
 @pytest.mark.parametrize(

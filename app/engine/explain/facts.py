@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 from app.domain.changes import Fact
 from app.domain.members import member_key, scalar_value
+from app.domain.time import duration_text
 from app.engine.evaluate import Transition
 from app.engine.explain.reasons import Reason, ReasonCompiler
 from app.engine.state import UserState
 from app.engine.units import Unit
 from app.rules import ast
-from app.rules.text import duration_text
 
 
 class FactWriter:

@@ -9,7 +9,7 @@ import gzip
 import io
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -32,6 +32,13 @@ def read_lines(path: str | Path) -> Iterator[bytes]:
     with _told(path), _reading(path) as file:
         for line in file:
             yield line.rstrip(b"\r\n")
+
+
+def numbered_lines(files: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    """The lines of several files, each behind its place (`shop.jsonl:7`). Raises InputError as `read_lines` does."""
+    for file in files:
+        for number, raw in enumerate(read_lines(file), 1):
+            yield f"{file}:{number}", raw
 
 
 @contextmanager

@@ -29,18 +29,29 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError, YamlConfigSettingsSource
 
-from app.broker.security import Security
+from app.broker.security import Security, parse_bootstrap
 from app.domain import limits
 from app.domain.errors import UsageError
 from app.domain.options import EngineOptions
 from app.domain.streams import DEFAULT_STREAMS, Stream, with_declared
-from app.settings_errors import explain, refuse_unknown
-from app.settings_values import parse_bootstrap, parse_duration
+from app.domain.time import whole_ms
+from app.settings.errors import explain, refuse_unknown
 
 ENV_PREFIX = "HYPERSEG_"
 DEFAULT_FILE = "hyperseg.yaml"
 _CONFIG_ENV = "HYPERSEG_CONFIG"
 _TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
+
+
+def parse_duration(value: object) -> int:
+    """Milliseconds of `500ms`, `30s`, `5m`, `1h`, `7d`, `4w`, or of a bare integer; raises ValueError for anything else."""
+    text = str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    ms = whole_ms(f"{text}ms" if text.isdecimal() else text)
+    if ms is None:
+        raise ValueError("expected a duration such as 500ms, 30s, 5m, 1h or 7d, or whole milliseconds")
+    return ms
+
+
 DurationMs = Annotated[int, BeforeValidator(parse_duration)]
 Topic = Annotated[str, Field(pattern=_TOPIC)]
 

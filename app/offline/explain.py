@@ -11,7 +11,7 @@ from app.domain.errors import InputError, nearest
 from app.domain.options import EngineOptions
 from app.engine.engine import Engine
 from app.engine.views import explain_segment
-from app.replaying import read_log
+from app.offline.log import read_log
 from app.rules.plan import Plan
 from app.wording.distance import distance, negated
 from app.wording.phrases import duration_words

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
 
-from app.domain.decode import epoch_ms
+from app.domain.decode import stream_of_type
 from app.domain.errors import nearest
 from app.domain.streams import Stream
-from app.eventfiles import read_lines
+from app.domain.time import instant_ms
+from app.offline.eventfiles import numbered_lines
 
 
 class Line(NamedTuple):
@@ -46,19 +46,17 @@ def read_sorted(files: Iterable[str], streams: Iterable[Stream]) -> Lines:
     """All lines of all `files`, sorted; they are held in memory, about twice their size. Raises InputError for a file it cannot read."""
     by_name = {stream.name: stream for stream in streams}
     lines = Lines()
-    ts = place = 0
-    for file in files:
-        for number, raw in enumerate(read_lines(file), 1):
-            if not raw:
-                continue
-            event = _parsed(raw)
-            stream = by_name.get(str(event.pop("type", None))) if isinstance(event, dict) else None
-            if stream is None:
-                lines.unroutable.append(f"{file}:{number}: {_complaint(raw, by_name)}")
-                continue
-            place += 1
-            ts = _instant(event.get("ts"), ts)
-            lines.routed.append(Line(ts, stream.rank, place, stream.name, _key(event), orjson.dumps(event)))
+    ts = 0
+    for number, (place, raw) in enumerate(numbered_lines(files)):
+        if not raw:
+            continue
+        event = _parsed(raw)
+        stream = stream_of_type(event.pop("type", None), by_name) if isinstance(event, dict) else None
+        if stream is None:
+            lines.unroutable.append(f"{place}: {_complaint(raw, by_name)}")
+            continue
+        ts = _instant(event.get("ts"), ts)
+        lines.routed.append(Line(ts, stream.rank, number, stream.name, _key(event), orjson.dumps(event)))
     lines.routed.sort()
     return lines
 
@@ -84,11 +82,8 @@ def _instant(ts: object, before: int) -> int:
     """The line's instant; one without a usable ts stays beside the line before it."""
     if isinstance(ts, int) and not isinstance(ts, bool):
         return ts
-    try:
-        instant = datetime.fromisoformat(str(ts))
-    except ValueError:
-        return before
-    return epoch_ms(instant) if instant.tzinfo else before
+    ms = instant_ms(str(ts))
+    return before if ms is None else ms
 
 
 def _key(event: dict[str, Any]) -> bytes | None:

@@ -8,10 +8,12 @@ from typing import Any
 
 from app.domain.members import name_of
 from app.domain.options import EngineOptions
-from app.replaying import Log, Progress, Result, replay
+from app.domain.time import duration_text
+from app.offline.log import Log, Progress
+from app.offline.replay import Result, replay
 from app.rules.model import Segment
 from app.rules.plan import Plan
-from app.rules.text import duration_text, text
+from app.rules.text import text
 
 _SAMPLE = 5
 

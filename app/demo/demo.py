@@ -26,12 +26,13 @@ from app.broker.embedded import EmbeddedBroker
 from app.broker.publisher import Publisher
 from app.broker.topics import Shape, ensure_inputs
 from app.domain.errors import HypersegError, Unreachable
+from app.domain.limits import HOUR_MS
 from app.domain.streams import DEFAULT_STREAMS
 from app.simulate.noise import NoiseOptions, Record, records
 from app.simulate.run import to_broker
 from app.simulate.shop import ShopOptions, events
 
-SEGMENTS = Path(__file__).with_name("demo_segments")
+SEGMENTS = Path(__file__).with_name("segments")
 _HISTORY_HOURS = 72  # enough for a cart to be left behind for a day, small enough for the embedded broker's 5 MiB a partition
 _HISTORY_RATE = 0.04  # events a second: 10,000 in all, read by the worker within seconds
 _SESSION_GAP = "2m"  # visits end while somebody watches
@@ -131,7 +132,7 @@ class Demo:
         self._shop.start()
 
     def _history(self, now: int) -> Iterator[Record]:
-        start = now - int(_HISTORY_HOURS * 3_600_000)
+        start = now - _HISTORY_HOURS * HOUR_MS
         options = self._options
         shop = ShopOptions(options.users, _HISTORY_RATE, options.seed, start, _HISTORY_HOURS, rhythm=False)
         return records(events(shop), NoiseOptions(), options.seed)
@@ -155,7 +156,7 @@ class Demo:
         with (self._folder / "worker.log").open("wb") as log:
             # Its own session: Ctrl-C reaches this process alone, which stops the parts in order.
             self._worker = subprocess.Popen(
-                [sys.executable, "-m", "app.demo_worker", str(config)],
+                [sys.executable, "-m", "app.demo.worker", str(config)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=log,

@@ -9,7 +9,7 @@ from typing import Any
 
 from app.domain.errors import DefinitionError, InputError, nearest
 from app.domain.options import EngineOptions
-from app.replaying import Log, read_log
+from app.offline.log import Log, read_log
 from app.rules.ast import Path
 from app.rules.costs import Costs, estimate
 from app.rules.definitions import load_folder
