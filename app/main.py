@@ -29,16 +29,15 @@ from app.observability.metrics import StreamMetrics
 from app.rules.definitions import load_folder
 from app.rules.plan import compile_plan
 from app.settings import Settings
-from app.streaming import collector, quiet
+from app.streaming import overrides, process
 from app.streaming.changes_tail import ChangesTail
 from app.streaming.cluster import Members
 from app.streaming.faust_app import FaustOptions, create_app
-from app.streaming.fetching import now_ms
-from app.streaming.io_thread import IoThread
 from app.streaming.local_state import LocalUsers
 from app.streaming.messages import Topics
 from app.streaming.outbox import Link
 from app.streaming.partition import TaskDeps
+from app.streaming.process import IoThread, now_ms
 from app.streaming.tasks import PartitionTasks
 from app.streaming.transport import KafkaInput
 from app.streaming.watchdog import CHECK_S, Watchdog
@@ -69,7 +68,8 @@ def run_worker(settings: Settings) -> int:
 async def serve(settings: Settings, bootstrap: str, stop: asyncio.Event | None = None) -> int:
     """One worker on the broker at `bootstrap`, until a signal or `stop`."""
     stop = stop or _on_signals()
-    quiet.install()
+    process.quiet_libraries()
+    overrides.install()
     worker = await build_worker(settings, bootstrap)
     try:
         await worker.start()
@@ -93,7 +93,7 @@ class Worker:
         self._tail = tail
         self._io = io
         self._tailing: asyncio.Task[None] | None = None
-        self._sweeper = collector.Sweeper(lambda: sum(task.core.watermark for task in tasks.tasks.values() if task.core))
+        self._sweeper = process.Sweeper(lambda: sum(task.core.watermark for task in tasks.tasks.values() if task.core))
 
     async def start(self) -> None:
         """Joins the group and serves HTTP; partitions begin as they are assigned."""
@@ -103,7 +103,7 @@ class Worker:
         except KafkaError as error:
             raise Unreachable(f"broker: went away while the worker started: {error}; start it again") from error
         self._tailing = asyncio.create_task(self._tail.run(), name="changes-tail")
-        collector.calm()
+        process.calm_collector()
         log.info("worker started", url=self.url)
 
     async def run_until(self, stop: asyncio.Event) -> None:

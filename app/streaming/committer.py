@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from app.observability.metrics import PartitionMetrics
 from app.streaming.core import PartitionCore
-from app.streaming.io_thread import IoThread
 from app.streaming.messages import Writer
 from app.streaming.outbox import Outbox
+from app.streaming.process import IoThread
 from app.streaming.records import Batch
 from tables.meta import Meta
 from tables.store import PartitionStore

@@ -32,10 +32,10 @@ from app.observability.metrics import PartitionMetrics
 from app.streaming.beginning import Input, where_to_begin
 from app.streaming.committer import Committer, Pace
 from app.streaming.core import Decode, PartitionCore, Poisoned
-from app.streaming.io_thread import IoThread
 from app.streaming.messages import Topics, Writer
 from app.streaming.outbox import Fenced, Link, Outbox, TooLarge
 from app.streaming.ports import StepEngine
+from app.streaming.process import IoThread
 from app.streaming.records import Chunk
 from app.streaming.recovery import Rebuilder
 from app.streaming.restore import Restore
