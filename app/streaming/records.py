@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from app.domain.changes import Change
+from app.domain.errors import RefusalReason
 from tables.store import UserWrite
 
 
@@ -54,7 +55,7 @@ class DeadLetter(msgspec.Struct, gc=False):
     offset: int
     key: bytes | None
     value: bytes | None
-    reason: str
+    reason: RefusalReason
     detail: str
 
 
