@@ -75,7 +75,6 @@ class Settings(BaseSettings):
     streams: dict[str, DeclaredStream] = Field({}, description="More behaviour streams: {email: {topic: email-events}}.")
     changes_topic: Topic = Field("segment-changes", description="Where changes of membership are written.")
     dead_letters_topic: Topic = Field("dead-letters", description="Where records that do not fit are kept, byte for byte.")
-    definitions_topic: Topic = Field("segment-definitions", description="Compacted: live definitions.")
     changelog_topic: str = Field("", description="Compacted: the users' state. Empty: APP_ID-users-changelog.")
     partitions: int = Field(4, ge=1, le=10_000, description="Partitions of each user-keyed topic when hyperseg creates it.")
     replication: int = Field(1, ge=1, le=15, description="Replicas of each topic when hyperseg creates it.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from app.domain.changes import CauseKind
 from app.domain.events import Event
 from app.domain.limits import PROFILE_ATTRIBUTES_MAX
 from app.domain.members import member_key, scalar_key
@@ -33,7 +34,7 @@ class Feeder:
         self._max_values = {s.name: s.max_per_user for s in plan.segments}
         self._before_sessions = [s for s in signals.values() if s.may_precede_session]
 
-    def feed(self, state: UserState, event: Event, due: set[Instance], flips: list[Flip]) -> str:
+    def feed(self, state: UserState, event: Event, due: set[Instance], flips: list[Flip]) -> CauseKind:
         """Take an event in; what kind of cause it is."""
         route = self._routes.get(event.stream)
         if route is None:

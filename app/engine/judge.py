@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.domain.changes import ChangeKind
 from app.domain.limits import NEVER
 from app.domain.members import member_key, order
 from app.engine.state import UserState
@@ -26,7 +27,7 @@ class Flip:
 
     unit: Unit
     each: str | None
-    change: str
+    change: ChangeKind
     before: str | None = None
     after: str | None = None
     by: str | None = None

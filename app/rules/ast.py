@@ -239,7 +239,7 @@ class SegmentRef(Node):
 
 @dataclass(frozen=True, slots=True)
 class Prediction(Node):
-    """`score("model")` or `cluster("model")`; null until the model has answered for this user."""
+    """`score("model")` or `cluster("model")`; always null: this version has no models."""
 
     fn: str
     model: str

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import get_args
 
 from aiokafka import TopicPartition
 
-from app.domain.changes import Change, encode_change
+from app.domain.changes import Change, ChangeKind, encode_change
 from app.streaming.outbox import Message
 from app.streaming.records import Batch, DeadLetter
 from tables import changelog
@@ -93,7 +94,7 @@ class Writer:
         return {TopicPartition(topic, self._partition): offset for topic, offset in batch.offsets.items()}
 
 
-_TYPES = {kind: f"hyperseg.segment.{kind}".encode() for kind in ("entered", "exited", "moved")}
+_TYPES: dict[ChangeKind, bytes] = {kind: f"hyperseg.segment.{kind}".encode() for kind in get_args(ChangeKind)}
 
 
 def _rfc3339(ms: int) -> bytes:

@@ -177,7 +177,7 @@ async def definitions_with_a_mistake(world: World) -> AsyncIterator[None]:
     world.folder.joinpath("a.yaml").write_text(
         "segments:\n"
         "  - {name: good, when: any(click)}\n"
-        "  - {name: late, when: any(purchase)}\n"
+        "  - {name: late, when: 'score(\"m\") > 1 or any(purchase)'}\n"
         "  - {name: bad, when: cuont(click) > 3}\n"
         "groups:\n"
         "  - {name: stage, segments: [good, late]}\n"
@@ -300,7 +300,8 @@ async def test_definitions_are_counted_by_what_became_of_them(tmp_path: Path) ->
     with capture_logs() as logged:
         async with definitions_with_a_mistake(world):
             found = world.read()
-    (line,) = logged
+    line, warning = logged
+    assert (warning["log_level"], "a.yaml:3: segment late uses score" in warning["what"]) == ("warning", True)
     assert (line["log_level"], line["event"]) == ("error", "a definition is refused; the others keep running")
     assert "a.yaml:4" in line["what"]
     assert "did you mean" in line["what"]
