@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -40,6 +39,7 @@ from app.settings_values import parse_bootstrap, parse_duration
 ENV_PREFIX = "HYPERSEG_"
 DEFAULT_FILE = "hyperseg.yaml"
 _CONFIG_ENV = "HYPERSEG_CONFIG"
+_STREAM_NAME = rf"[a-z][a-z0-9_]{{0,{limits.SEGMENT_NAME_CHARS_MAX - 1}}}"
 _TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
 DurationMs = Annotated[int, BeforeValidator(parse_duration)]
 Topic = Annotated[str, Field(pattern=_TOPIC)]
@@ -141,7 +141,7 @@ class Settings(BaseSettings):
     def _streams(cls, value: dict[str, DeclaredStream]) -> dict[str, DeclaredStream]:
         taken = {stream.name for stream in DEFAULT_STREAMS} | {"identity", "erasure"}
         for name in value:
-            if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) or name in taken:
+            if not re.fullmatch(_STREAM_NAME, name) or name in taken:
                 raise ValueError(f"a stream's name is [a-z][a-z0-9_]* and not built in: found {name!r}")
         return value
 
@@ -270,13 +270,3 @@ def _config_file(flag: object) -> Path | None:
 
 def _is_ours(name: str) -> bool:
     return name.upper().startswith(ENV_PREFIX) and name.upper() != _CONFIG_ENV
-
-
-def foreign_environment() -> dict[str, str]:
-    """The environment without hyperseg's own variables: for a process that is told its settings by flags."""
-    return {name: value for name, value in os.environ.items() if not name.upper().startswith(ENV_PREFIX)}
-
-
-def has_desktop() -> bool:
-    """Is there a desktop on which a browser could open?"""
-    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -26,7 +26,7 @@ from app.rules.walk import find
 
 __all__ = ["Definitions", "Group", "Segment", "load_folder", "load_text", "load_texts"]
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_NAME = re.compile(rf"[a-z][a-z0-9_]{{0,{limits.SEGMENT_NAME_CHARS_MAX - 1}}}")
 _SEGMENT_KEYS = (
     "name", "title", "description", "when", "exit_when", "min_dwell", "cooldown", "for_each", "max_per_user", "tags", "enabled", "owner",
 )  # fmt: skip
@@ -202,7 +202,10 @@ class _Reader:
         value = plain(keys["name"])
         if not isinstance(value, str) or not _NAME.fullmatch(value):
             raise self.error(
-                keys["name"], "the name cannot be used", f"{value!r:.80}", "a letter, then letters, digits and _ in lower case, at most 64"
+                keys["name"],
+                "the name cannot be used",
+                f"{value!r:.80}",
+                f"a letter, then letters, digits and _ in lower case, at most {limits.SEGMENT_NAME_CHARS_MAX}",
             )
         return value
 

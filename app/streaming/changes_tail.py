@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from app.broker.security import Security
 from app.domain.errors import Unreachable
 
-START_RECORDS = 500  # of each partition: what a new worker's watchers see at once
+START_RECORDS = 500  # a partition's newest, read at start: a new worker's console is not empty
 BATCH_RECORDS = 1_000  # one append each, about 3 µs: 3 ms of the event loop at a time
 POLL_MS = 250
 CHECK_S = 10.0  # how often new partitions and a topic made anew are looked for
