@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import faust
@@ -49,6 +50,8 @@ from tables.rocks import RocksKv, shared_cache
 
 log = get_logger(__name__)
 _STOP_S_MAX = 20.0
+
+Guarantee = Literal["exactly_once", "at_least_once"]
 
 
 class WorkerError(HypersegError):
@@ -213,7 +216,7 @@ async def _topics(settings: Settings, bootstrap: str) -> int:
         client.setLevel(level)
 
 
-async def _guarantee(settings: Settings, bootstrap: str) -> str:
+async def _guarantee(settings: Settings, bootstrap: str) -> Guarantee:
     """What the settings ask for, where the broker can give it: the embedded one takes transactions, isolates nothing and, by mending the
     batches, breaks their checksums. There every state carries its offsets instead, and stays as exact."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, **settings.security().aiokafka_options())
@@ -235,7 +238,7 @@ def _task_deps(
     link: Link,
     partitions: int,
     io: IoThread,
-    guarantee: str,
+    guarantee: Guarantee,
 ) -> TaskDeps:
     cache = shared_cache()
     folder = Path(settings.data_dir) / "store" / settings.app_id

@@ -149,9 +149,9 @@ class Fetching:
     def _chunks(self, records: Mapping[TopicPartition, list[Any]]) -> list[Chunk]:
         chunks = []
         for partition, feed in self._feeds.items():
-            lanes = [self._update(tp, records.get(tp, []), feed) for tp in feed.tps]
-            if None not in lanes:
-                chunks.append(Chunk(partition, feed.session, feed.number, lanes))  # type: ignore[arg-type]
+            lanes = [lane for tp in feed.tps if (lane := self._update(tp, records.get(tp, []), feed)) is not None]
+            if len(lanes) == len(feed.tps):
+                chunks.append(Chunk(partition, feed.session, feed.number, lanes))
                 feed.number += 1
         return chunks
 

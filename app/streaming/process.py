@@ -9,7 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 # --- the wall clock ------------------------------------------------------------------------------------------
 
@@ -121,7 +123,7 @@ class IoThread:
         sys.setswitchinterval(SWITCH_S)
         self._thread.start()
 
-    async def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs `work` there; cancelling the caller cancels it."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
