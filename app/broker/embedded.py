@@ -8,7 +8,6 @@ a topic comes into being, with PARTITIONS partitions, when a client first asks f
 from __future__ import annotations
 
 import logging
-from types import TracebackType
 from typing import Self
 
 from confluent_kafka import KafkaException, Producer
@@ -47,5 +46,5 @@ class EmbeddedBroker:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()

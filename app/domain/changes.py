@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from app.domain.ids import change_id
+from app.domain.members import Value
+
+CauseKind = Literal["event", "profile", "timer", "bound", "definition"]
+ChangeKind = Literal["entered", "exited", "moved"]
 
 
 class DefinitionRef(msgspec.Struct, gc=False, frozen=True):
@@ -20,11 +24,11 @@ class DefinitionRef(msgspec.Struct, gc=False, frozen=True):
 class Cause(msgspec.Struct, gc=False, omit_defaults=True):
     """What made the change happen.
 
-    `kind`: event · timer · profile · model · definition · backfill · merge · erasure · bound.
-    An `event` or `profile` names its `event_id`, `stream` and `ts`; a `timer` the instant `due`; `bound` the value that came (`by`).
+    An `event` or `profile` names its `event_id`, `stream` and `ts`; a `timer` the instant `due`; `bound`, a value that left because
+    another came (`by`), both; `definition` nothing: the definitions changed.
     """
 
-    kind: str
+    kind: CauseKind
     event_id: str | None = None
     stream: str | None = None
     ts: int | None = None
@@ -54,14 +58,17 @@ class Fact(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 class Change(msgspec.Struct, gc=False):
-    """One change. Field order is the order in the JSON; `at` and `emitted_at` are epoch milliseconds, `seq` grows by one a user."""
+    """One change. Field order is the order in the JSON; `at` and `emitted_at` are epoch milliseconds, `seq` grows by one a user.
+
+    `holdout` is false in this version, which keeps nobody out of campaigns; it is part of the format so that readers may rely on it.
+    """
 
     change_id: str
     user_id: str
     segment: str | None
-    value: str | int | float | bool | None
+    value: Value | None
     group: str | None
-    change: str
+    change: ChangeKind
     from_: str | None = msgspec.field(name="from")
     to: str | None
     at: int
@@ -74,17 +81,32 @@ class Change(msgspec.Struct, gc=False):
     holdout: bool
 
 
-def make_change(user: str, seq: int, at: int, late: bool, ref: DefinitionRef, cause: Cause, facts: list[Fact], **what: Any) -> Change:
-    """A change with its deterministic id; `what` gives segment, value, group, change, from_, to (null where absent)."""
+def make_change(
+    user: str,
+    seq: int,
+    at: int,
+    late: bool,
+    ref: DefinitionRef,
+    cause: Cause,
+    facts: list[Fact],
+    *,
+    change: ChangeKind,
+    segment: str | None = None,
+    value: Value | None = None,
+    group: str | None = None,
+    from_: str | None = None,
+    to: str | None = None,
+) -> Change:
+    """A change with its deterministic id: of a `segment` and, with `for_each`, its `value`; or of a `group`, `from_` and `to`."""
     return Change(
         change_id(user, seq, ref.digest),
         user,
-        what.get("segment"),
-        what.get("value"),
-        what.get("group"),
-        what["change"],
-        what.get("from_"),
-        what.get("to"),
+        segment,
+        value,
+        group,
+        change,
+        from_,
+        to,
         at,
         0,
         seq,

@@ -8,13 +8,13 @@ is Python.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 from msgspec import Meta
 
 from app.domain import limits
-from app.domain.errors import Refused, nearest
+from app.domain.errors import RefusalReason, Refused, nearest
 from app.domain.events import Event
 from app.domain.streams import Stream
 from app.domain.time import instant_ms
@@ -38,18 +38,8 @@ def _value_type(depth: int) -> Any:
 
 _decode = msgspec.json.Decoder(_object_type(limits.EVENT_DEPTH_MAX)).decode
 
-REASONS = (
-    "not_json",
-    "bad_field",
-    "no_user",
-    "too_large",
-    "key_mismatch",
-    "bad_ts",
-    "unknown_type",
-    "too_late",
-    "in_future",
-)
-"""Every reason a record is refused for, as it stands in the dead letter's header."""
+REASONS: tuple[RefusalReason, ...] = get_args(RefusalReason)
+"""Every reason a record is refused for."""
 
 
 def decode_event(raw: bytes, stream: Stream, key: bytes | None, origin: str) -> Event:

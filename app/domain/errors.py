@@ -14,6 +14,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Literal
+
+RefusalReason = Literal[
+    "not_json", "bad_field", "no_user", "too_large", "key_mismatch", "bad_ts", "unknown_type", "too_late", "in_future", "internal"
+]
+"""Why a record is refused, as it stands in the dead letter's header. `unknown_type` occurs in event files only."""
 
 
 class HypersegError(Exception):
@@ -90,7 +96,7 @@ def half_character(error: UnicodeEncodeError, file: str = "") -> DefinitionError
 class Refused(InputError):
     """One record does not fit; `reason` is the dead letter's machine-readable reason, `detail` its sentence."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: RefusalReason, detail: str) -> None:
         self.reason = reason
         self.detail = detail
         super().__init__(f"{reason}: {detail}")

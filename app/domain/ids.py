@@ -33,6 +33,6 @@ def digest(text: str) -> str:
 
 
 def bucket(salt: str, user: str) -> int:
-    """0 ≤ integer < 100, a fixed hash of (salt, user): sticky splits and holdouts."""
+    """0 ≤ integer < 100, a fixed hash of (salt, user): sticky splits."""
     material = salt.encode() + _SEPARATOR + user.encode()
     return int.from_bytes(blake2b(material, digest_size=8, person=b"hyperseg-bucket").digest(), "big") % 100

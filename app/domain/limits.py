@@ -22,7 +22,7 @@ TS_MIN_MS = 31_536_000_000  # 1971-01-01: anything below is a timestamp in secon
 TS_MAX_MS = 253_402_300_799_999  # 9999-12-31: the last instant RFC 3339 can write
 
 # --- one definition ------------------------------------------------------------------------------------------
-SEGMENT_NAME_CHARS_MAX = 64
+SEGMENT_NAME_CHARS_MAX = 64  # of segments, groups and streams: a column's width, and a part of every member key
 DEFINITION_FILE_BYTES_MAX = 4 * 1024 * 1024  # about 20,000 segments
 DEFINITIONS_MAX = 20_000
 EXPRESSION_CHARS_MAX = 16 * 1024  # one condition a person can still read is below 2 KiB

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import assert_never
 
+from app.domain.changes import ChangeKind
 from app.domain.limits import NEVER
 from app.domain.members import member_key, order
 from app.engine.signals import Instance
@@ -26,7 +27,7 @@ class Transition:
 
     unit: Unit
     value_key: str | None
-    change: Literal["entered", "exited", "moved"]
+    change: ChangeKind
     before: str | None = None
     after: str | None = None
     by: str | None = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
+from app.domain.changes import CauseKind
 from app.domain.events import Event
 from app.domain.limits import PROFILE_ATTRIBUTES_MAX
 from app.domain.options import EngineOptions
@@ -29,7 +30,7 @@ class Feeder:
         patterns = [signal for signal in signals.values() if isinstance(signal, PatternSignal)]
         self._before_sessions = [signal for signal in patterns if signal.may_precede_session]
 
-    def feed(self, state: UserState, event: Event, dirty: set[Instance], transitions: list[Transition]) -> Literal["event", "profile"]:
+    def feed(self, state: UserState, event: Event, dirty: set[Instance], transitions: list[Transition]) -> CauseKind:
         """Take an event in; what kind of cause it is."""
         route = self._routes.get(event.stream)
         if route is None:

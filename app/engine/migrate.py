@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from app.domain.changes import Cause, Change, DefinitionRef, make_change
+from app.domain.changes import Cause, Change, ChangeKind, DefinitionRef, make_change
 from app.domain.limits import NEVER
-from app.domain.members import name_of, order, split, value_of
+from app.domain.members import Value, name_of, order, split, value_of
 from app.engine import state as states
 from app.engine.build import Machine
 from app.engine.evaluate import dependent_instances, evaluate
@@ -36,7 +36,7 @@ def _leave_unknown(machine: Machine, state: UserState) -> list[Change]:
         if unit is None or unit.group is None or current not in unit.group.segments:
             del state.groups[group]
             state.members.pop(current, None)
-            changes.append(_last_change(state, cause, DefinitionRef(group, 0, ""), group=group, change="moved", from_=current, to=None))
+            changes.append(_last_change(state, cause, DefinitionRef(group, 0, ""), "moved", group=group, from_=current))
     for key in sorted(state.members, key=order):
         name, value_key = split(key)
         unit = machine.by_name.get(name)
@@ -45,13 +45,25 @@ def _leave_unknown(machine: Machine, state: UserState) -> list[Change]:
             if grouped and unit is not None:
                 continue
             del state.members[key]
-            changes.append(_last_change(state, cause, DefinitionRef(name, 0, ""), segment=name, value=value_of(key), change="exited"))
+            changes.append(_last_change(state, cause, DefinitionRef(name, 0, ""), "exited", segment=name, value=value_of(key)))
     return changes
 
 
-def _last_change(state: UserState, cause: Cause, ref: DefinitionRef, **what: object) -> Change:
+def _last_change(
+    state: UserState,
+    cause: Cause,
+    ref: DefinitionRef,
+    change: ChangeKind,
+    *,
+    segment: str | None = None,
+    value: Value | None = None,
+    group: str | None = None,
+    from_: str | None = None,
+) -> Change:
     state.seq += 1
-    return make_change(state.user, state.seq, state.clock, False, ref, cause, [], **what)
+    return make_change(
+        state.user, state.seq, state.clock, False, ref, cause, [], change=change, segment=segment, value=value, group=group, from_=from_
+    )
 
 
 def _forget_unknown(machine: Machine, state: UserState) -> None:

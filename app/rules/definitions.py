@@ -26,12 +26,12 @@ from app.rules.types import Scope, check_condition
 
 __all__ = ["Definitions", "Group", "Segment", "load_folder", "load_text", "load_texts"]
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_NAME = re.compile(rf"[a-z][a-z0-9_]{{0,{limits.SEGMENT_NAME_CHARS_MAX - 1}}}")
 _SEGMENT_KEYS = (
     "name", "title", "description", "when", "exit_when", "min_dwell", "cooldown", "for_each", "max_per_user", "tags", "enabled", "owner",
 )  # fmt: skip
 _GROUP_KEYS = ("name", "title", "description", "segments")
-_ROOT_KEYS = ("segments", "groups", "models")
+_ROOT_KEYS = ("segments", "groups")
 
 
 def load_folder(path: str | pathlib.Path, options: EngineOptions) -> Definitions:
@@ -83,12 +83,24 @@ class _Loader:
             return
         reader = _Reader(document, self._streams)
         try:
-            root = reader.mapping(document.root, _ROOT_KEYS, "a definitions file")
+            root = reader.mapping(self._without_models(reader, document.root), _ROOT_KEYS, "a definitions file")
         except DefinitionError as error:
             self._errors.append(error)
             return
         self._read_items(reader, root.get("segments"), reader.segment, self._segments)
         self._read_items(reader, root.get("groups"), reader.group, self._groups)
+
+    def _without_models(self, reader: _Reader, root: yaml.Node) -> yaml.Node:
+        """The file's mapping without `models`, which is an error of its own: the segments beside it keep working."""
+        if not isinstance(root, yaml.MappingNode):
+            return root
+        models = [key for key, _ in root.value if key.value == "models"]
+        self._errors += [
+            reader.error(key, "models are not part of this version", '"models"', "segments and groups only: score() and cluster() are null")
+            for key in models
+        ]
+        rest = [(key, value) for key, value in root.value if key not in models]
+        return yaml.MappingNode(root.tag, rest, root.start_mark, root.end_mark)
 
     def _read_items(self, reader: _Reader, node: yaml.Node | None, read: Any, into: list[Any]) -> None:
         if node is None:
@@ -190,7 +202,10 @@ class _Reader:
         value = plain(keys["name"])
         if not isinstance(value, str) or not _NAME.fullmatch(value):
             raise self.error(
-                keys["name"], "the name cannot be used", f"{value!r:.80}", "a letter, then letters, digits and _ in lower case, at most 64"
+                keys["name"],
+                "the name cannot be used",
+                f"{value!r:.80}",
+                f"a letter, then letters, digits and _ in lower case, at most {limits.SEGMENT_NAME_CHARS_MAX}",
             )
         return value
 
@@ -282,6 +297,6 @@ def _peek_name(item: yaml.Node) -> str:
 def _warnings(segment: Segment) -> list[str]:
     predictions = segment.find(Prediction)
     return [
-        f'{segment.file}:{segment.line}: segment {segment.name} uses {p.fn}("{p.model}"), which is null until that model answers'
+        f'{segment.file}:{segment.line}: segment {segment.name} uses {p.fn}("{p.model}"), which is always null: this version has no models'
         for p in predictions
     ]

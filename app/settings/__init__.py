@@ -1,5 +1,5 @@
 """The settings of a process: names, defaults, sources (`settings`) and what is said of a wrong value (`errors`)."""
 
-from app.settings.settings import Settings, foreign_environment, has_desktop, load_settings, parse_set
+from app.settings.settings import Settings, load_settings, parse_set
 
-__all__ = ["Settings", "foreign_environment", "has_desktop", "load_settings", "parse_set"]
+__all__ = ["Settings", "load_settings", "parse_set"]

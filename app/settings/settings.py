@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -40,6 +39,7 @@ from app.settings.errors import explain, refuse_unknown
 ENV_PREFIX = "HYPERSEG_"
 DEFAULT_FILE = "hyperseg.yaml"
 _CONFIG_ENV = "HYPERSEG_CONFIG"
+_STREAM_NAME = rf"[a-z][a-z0-9_]{{0,{limits.SEGMENT_NAME_CHARS_MAX - 1}}}"
 _TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
 
 
@@ -86,7 +86,6 @@ class Settings(BaseSettings):
     streams: dict[str, DeclaredStream] = Field({}, description="More behaviour streams: {email: {topic: email-events}}.")
     changes_topic: Topic = Field("segment-changes", description="Where changes of membership are written.")
     dead_letters_topic: Topic = Field("dead-letters", description="Where records that do not fit are kept, byte for byte.")
-    definitions_topic: Topic = Field("segment-definitions", description="Compacted: live definitions.")
     changelog_topic: str = Field("", description="Compacted: the users' state. Empty: APP_ID-users-changelog.")
     partitions: int = Field(4, ge=1, le=10_000, description="Partitions of each user-keyed topic when hyperseg creates it.")
     replication: int = Field(1, ge=1, le=15, description="Replicas of each topic when hyperseg creates it.")
@@ -153,7 +152,7 @@ class Settings(BaseSettings):
     def _streams(cls, value: dict[str, DeclaredStream]) -> dict[str, DeclaredStream]:
         taken = {stream.name for stream in DEFAULT_STREAMS} | {"identity", "erasure"}
         for name in value:
-            if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) or name in taken:
+            if not re.fullmatch(_STREAM_NAME, name) or name in taken:
                 raise ValueError(f"a stream's name is [a-z][a-z0-9_]* and not built in: found {name!r}")
         return value
 
@@ -282,13 +281,3 @@ def _config_file(flag: object) -> Path | None:
 
 def _is_ours(name: str) -> bool:
     return name.upper().startswith(ENV_PREFIX) and name.upper() != _CONFIG_ENV
-
-
-def foreign_environment() -> dict[str, str]:
-    """The environment without hyperseg's own variables: for a process that is told its settings by flags."""
-    return {name: value for name, value in os.environ.items() if not name.upper().startswith(ENV_PREFIX)}
-
-
-def has_desktop() -> bool:
-    """Is there a desktop on which a browser could open?"""
-    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -8,7 +8,7 @@ from typing import Protocol
 from app.domain.streams import Stream
 from app.observability.logs import get_logger
 from app.streaming.core import Start
-from app.streaming.fetching import now_ms
+from app.streaming.process import now_ms
 from tables.meta import Meta
 
 log = get_logger(__name__)

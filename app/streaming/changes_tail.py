@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from app.broker.security import Security
 from app.domain.errors import Unreachable
 
-START_RECORDS = 500  # of each partition: what a new worker's watchers see at once
+START_RECORDS = 500  # a partition's newest, read at start: a new worker's console is not empty
 BATCH_RECORDS = 1_000  # one append each, about 3 µs: 3 ms of the event loop at a time
 POLL_MS = 250
 CHECK_S = 10.0  # how often new partitions and a topic made anew are looked for
@@ -70,7 +70,7 @@ class ChangesTail:
                 await asyncio.sleep(pause)
 
     # -------------------------------------------------------------------------------------------- live
-    async def _follow(self, consumer: Any) -> None:
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
         """Read until the topic's partitions are others than those that were assigned."""
         partitions = await self._partitions(consumer)
         consumer.assign(partitions)
@@ -87,7 +87,7 @@ class ChangesTail:
                 if not await self._same(consumer, partitions):
                     return
 
-    async def _seek(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+    async def _seek(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
         """Where each partition was left; a new one a bounded distance before its end."""
         ends = await consumer.end_offsets(partitions)
         begins = await consumer.beginning_offsets(partitions)
@@ -101,14 +101,14 @@ class ChangesTail:
         wanted = head if head is not None and head <= end else end - self._start_records
         return max(begin, wanted, 0)
 
-    async def _same(self, consumer: Any, partitions: list[TopicPartition]) -> bool:
+    async def _same(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> bool:
         """Whether the topic is still the one that is followed: no partition more, none made anew (its end before our place)."""
         if await self._partitions(consumer) != partitions:
             return False
         ends = await consumer.end_offsets(partitions)
         return all(self._feed.heads.get(tp.partition, 0) <= end for tp, end in ends.items())
 
-    async def _partitions(self, consumer: Any) -> list[TopicPartition]:
+    async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
         """The topic's partitions, waited for while there are none yet."""
         while True:
             await consumer._client.force_metadata_update()
@@ -136,7 +136,7 @@ class ChangesTail:
         except _FAULTS as error:
             raise Unreachable(f"broker {self._bootstrap}: {type(error).__name__} while older changes were read") from error
 
-    async def _place(self, consumer: Any, start: Mapping[int, int], end: Mapping[int, int]) -> list[TopicPartition]:
+    async def _place(self, consumer: AIOKafkaConsumer, start: Mapping[int, int], end: Mapping[int, int]) -> list[TopicPartition]:
         partitions = [TopicPartition(self._topic, number) for number in sorted(start)]
         await self._partitions(consumer)
         consumer.assign(partitions)
@@ -156,7 +156,7 @@ class ChangesTail:
 
     # -------------------------------------------------------------------------------------------- around
     @asynccontextmanager
-    async def _consumer(self) -> AsyncIterator[Any]:
+    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             isolation_level="read_committed",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from app.streaming.outbox import partition_for
+from app.streaming.partitioner import partition_for
 
 
 class Members:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from app.observability.metrics import PartitionMetrics
 from app.streaming.core import PartitionCore
-from app.streaming.io_thread import IoThread
 from app.streaming.messages import Writer
 from app.streaming.outbox import Outbox
+from app.streaming.process import IoThread
 from app.streaming.records import Batch
 from tables.meta import Meta
 from tables.store import PartitionStore
@@ -127,4 +128,6 @@ class Committer:
         await asyncio.get_running_loop().run_in_executor(self._disk, self._store.apply, batch.writes, meta)
         self._core.release(batch)
         self.last_at = time.monotonic()
-        self._metrics.committed(batch, logged - began, self.last_at - logged)
+        refused = Counter(letter.reason for letter in batch.letters)
+        events = batch.weight - len(batch.letters)
+        self._metrics.committed(events, len(batch.changes), refused, logged - began, self.last_at - logged)

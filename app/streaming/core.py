@@ -95,7 +95,6 @@ class PartitionCore:
         self._states: list[tuple[str, bytes | None]] = []
         self._writes: list[UserWrite] = []
         self._offsets = {lane.topic: lane.next_offset for lane in self.lanes}
-        self._oldest_ms = 0
         self._sweeps = Sweeps(self)
 
     # ------------------------------------------------------------------------------------------- input
@@ -128,7 +127,6 @@ class PartitionCore:
         self._latest = self.clock.latest(now)
         entries = merge(self.lanes, SLICE_RECORDS, self._admit)
         if entries:
-            self._oldest_ms = self._oldest_ms or now
             self._process(entries)
         self.watermark = max(self.watermark, self.clock.in_silence(self.lanes))
         self.caught_up = self.caught_up or (not entries and self.drained)
@@ -308,11 +306,11 @@ class PartitionCore:
         users = [cached.user for cached in self._dirty]
         batch = Batch(
             self._number, self._changes, self._letters, self._states, self._writes, self._offsets, self.watermark,
-            "" if self.settling else self.plan, self.weight, users, self._oldest_ms,
+            "" if self.settling else self.plan, self.weight, users,
         )  # fmt: skip
         self._number += 1
         self._changes, self._letters, self._dirty, self._states, self._writes = [], [], [], [], []
-        self.weight = self._oldest_ms = 0
+        self.weight = 0
         return batch
 
     def release(self, batch: Batch) -> None:

@@ -7,7 +7,7 @@ What a chunk says about a topic's end is as fresh as the records beside it: for 
 broker is asked once more after the records came. Without that, an event could overtake an older one of another topic only because
 the broker had been asked about that topic a moment earlier.
 
-Every use of aiokafka's internals is in this file and in `transport`; tests/unit/test_streaming_overrides.py fails when they change.
+`overrides` says where else internals of aiokafka are used.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.offset import OffsetRequest
 
+from app.streaming.process import now_ms
 from app.streaming.records import Chunk, LaneUpdate
 
 log = logging.getLogger(__name__)
@@ -36,11 +37,6 @@ LOADED_RECORDS = 500
 LATEST, EARLIEST = -1, -2
 _QUESTIONS = 2  # a connection of its own: on the fetches' it would wait behind their long polls
 _ASK_S_MAX = 10.0
-
-
-def now_ms() -> int:
-    """The wall clock, epoch milliseconds."""
-    return int(time.time() * 1000)
 
 
 class Feed:
@@ -153,9 +149,9 @@ class Fetching:
     def _chunks(self, records: Mapping[TopicPartition, list[Any]]) -> list[Chunk]:
         chunks = []
         for partition, feed in self._feeds.items():
-            lanes = [self._update(tp, records.get(tp, []), feed) for tp in feed.tps]
-            if None not in lanes:
-                chunks.append(Chunk(partition, feed.session, feed.number, lanes))  # type: ignore[arg-type]
+            lanes = [lane for tp in feed.tps if (lane := self._update(tp, records.get(tp, []), feed)) is not None]
+            if len(lanes) == len(feed.tps):
+                chunks.append(Chunk(partition, feed.session, feed.number, lanes))
                 feed.number += 1
         return chunks
 

@@ -13,8 +13,8 @@ from app.engine.engine import Engine
 from app.engine.views import describe_segment, describe_user, explain_segment
 from app.observability.metrics import StreamMetrics
 from app.streaming.core import PartitionCore
-from app.streaming.outbox import partition_for
 from app.streaming.partition import describe
+from app.streaming.partitioner import partition_for
 from app.streaming.rates import Rate
 from app.streaming.tasks import PartitionTasks
 from tables import changelog

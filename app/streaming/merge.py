@@ -37,6 +37,7 @@ class Lane:
         self.position = position
         self.next_offset = position
         self.end = end
+        self._known_end = end or 0
         self.asof = asof
         self.buffered = 0
         self._raw: deque[list[Any]] = deque()
@@ -52,6 +53,7 @@ class Lane:
             self.buffered += len(update.records)
         self.position = update.position
         self.end = update.end
+        self._known_end = self._known_end if update.end is None else update.end
         self.asof = update.asof
         if not self.buffered:
             self.next_offset = self.position  # control records and compacted gaps are consumed by passing them
@@ -68,8 +70,8 @@ class Lane:
 
     @property
     def lag(self) -> int:
-        """Records not yet merged out; 0 where the end is not known."""
-        return max(0, (self.end or 0) - self.next_offset)
+        """Records not yet merged out, up to the last end that was known: not knowing the present one is not being there."""
+        return max(self._known_end, self.position) - self.next_offset
 
     def fill(self, want: int, admit: Admit) -> None:
         """Decodes until `want` entries are ready or nothing is left to decode."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from aiokafka import TopicPartition
 
-from app.domain.changes import Change, encode_change
+from app.domain.changes import Change, ChangeKind, encode_change
 from app.domain.time import instant_text
 from app.streaming.outbox import Message
 from app.streaming.records import Batch, DeadLetter
@@ -93,4 +94,4 @@ class Writer:
         return {TopicPartition(topic, self._partition): offset for topic, offset in batch.offsets.items()}
 
 
-_TYPES = {kind: f"hyperseg.segment.{kind}".encode() for kind in ("entered", "exited", "moved")}
+_TYPES: dict[ChangeKind, bytes] = {kind: f"hyperseg.segment.{kind}".encode() for kind in get_args(ChangeKind)}

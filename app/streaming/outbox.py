@@ -7,28 +7,13 @@ group generation with the offsets; one producer for the whole worker would not b
 from __future__ import annotations
 
 import asyncio
-import logging
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.codec import lz4_encode
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerFenced, RecordTooLargeError
-from aiokafka.partitioner import murmur2
-from aiokafka.producer import sender
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
-
-# A transaction begun while the previous one's markers are still being written is refused for an instant: that is no news, and waiting
-# the 20 ms that aiokafka waits then would double the median of a commit.
-logging.getLogger("aiokafka.producer.sender").setLevel(logging.ERROR)
-sender.BACKOFF_OVERRIDE = 0.003
-
-# aiokafka compresses lz4 at level 9: twelve times the CPU of level 1 for a quarter less bytes, which was a fifth of the hot path.
-sys.modules[DefaultRecordBatchBuilder.__module__].lz4_encode = partial(lz4_encode, level=1)  # type: ignore[attr-defined]
 
 BATCH_BYTES_MAX = 768 * 1024  # uncompressed; brokers take 1 MiB unless told otherwise
 _RETRY_BACKOFF_MS = 5  # the default 100 ms doubles the 99th percentile of a commit
@@ -158,9 +143,3 @@ def _results(results: Sequence[Any]) -> Sequence[Any]:
     for failure in sorted(failures, key=lambda f: not isinstance(f, ProducerFenced)):
         raise failure
     return results
-
-
-def partition_for(key: bytes, count: int) -> int:
-    """The partition Java's and aiokafka's producers choose for a key."""
-    hashed: int = murmur2(key)
-    return (hashed & 0x7FFFFFFF) % count

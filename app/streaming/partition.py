@@ -18,7 +18,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 from aiokafka import TopicPartition
@@ -32,10 +32,10 @@ from app.observability.metrics import PartitionMetrics
 from app.streaming.beginning import Input, where_to_begin
 from app.streaming.committer import Committer, Pace
 from app.streaming.core import Decode, PartitionCore, Poisoned
-from app.streaming.io_thread import IoThread
 from app.streaming.messages import Topics, Writer
 from app.streaming.outbox import Fenced, Link, Outbox, TooLarge
 from app.streaming.ports import StepEngine
+from app.streaming.process import IoThread
 from app.streaming.records import Chunk
 from app.streaming.recovery import Rebuilder
 from app.streaming.restore import Restore
@@ -50,6 +50,8 @@ _EXPIRE_EVERY_S = 1.0
 _BACKOFF_S_MAX = 5.0
 _STOP_S_MAX = 10.0
 _LETTER_BYTES_SAFE = 512 * 1024
+
+TaskState = Literal["recovering", "running", "stalled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +87,12 @@ class TaskDeps:
 class PartitionTask:
     """One partition. `run` it; `offer` it chunks; `stop` it.
 
-    `state`: recovering · running · stalled. `reason`: why it is not running, a plain sentence, or "".
+    `reason`: why it is not running, a plain sentence, or "".
     """
 
     def __init__(self, partition: int, deps: TaskDeps, metrics: PartitionMetrics) -> None:
         self.partition = partition
-        self.state = "recovering"
+        self.state: TaskState = "recovering"
         self.reason = f"partition {partition} is starting"
         self.core: PartitionCore | None = None
         self._deps = deps
@@ -209,6 +211,7 @@ class PartitionTask:
             if self._stopping:
                 return
             await self._pause(0.2)
+        self._metrics.session_began()
         outbox = Outbox(deps.link, f"{deps.group}-{self.partition}" if deps.transactional else None, deps.transaction_timeout_ms)
         store: PartitionStore | None = None
         try:

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 
 from app.domain.changes import Change
+from app.domain.errors import RefusalReason
 from tables.store import UserWrite
-
-
-class InputRecord(Protocol):
-    """A fetched record, as aiokafka gives it."""
-
-    @property
-    def offset(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
 
 
 class LaneUpdate(NamedTuple):
     """What a fetch brought for one topic of a partition.
 
-    `position` is the offset the next fetch begins at. `end` is where the readable part of the topic ended at the instant `asof`
-    (epoch ms, taken before the broker was asked); None: not known now, so the topic counts as behind.
+    `records` are aiokafka's; their `offset`, `key` and `value` are read. `position` is the offset the next fetch begins at.
+    `end` is where the readable part of the topic ended at the instant `asof` (epoch ms, taken before the broker was asked);
+    None: not known now, so the topic counts as behind.
     """
 
     topic: str
@@ -54,7 +45,7 @@ class DeadLetter(msgspec.Struct, gc=False):
     offset: int
     key: bytes | None
     value: bytes | None
-    reason: str
+    reason: RefusalReason
     detail: str
 
 
@@ -75,4 +66,3 @@ class Batch(msgspec.Struct):
     plan: str
     weight: int
     users: list[str]
-    oldest_ms: int

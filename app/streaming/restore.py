@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
@@ -59,7 +58,7 @@ class Restore:
                 await consumer.stop()
         return self._read
 
-    async def _with(self, consumer: Any) -> None:
+    async def _with(self, consumer: AIOKafkaConsumer) -> None:
         end = (await consumer.end_offsets([self._tp]))[self._tp]
         first = (await consumer.beginning_offsets([self._tp]))[self._tp]
         if not first <= self._store.meta.reached <= end and self._store.meta.reached:
@@ -74,7 +73,7 @@ class Restore:
         log.warning("the changelog is not this store's; the store is dropped and restored in full", partition=self._tp.partition, why=why)
         await asyncio.to_thread(self._store.wipe)
 
-    async def _read_to(self, consumer: Any, start: int, end: int) -> None:
+    async def _read_to(self, consumer: AIOKafkaConsumer, start: int, end: int) -> None:
         consumer.seek(self._tp, start)
         began = reported = time.monotonic()
         position = start

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from app.observability.logs import get_logger
-from app.observability.metrics import StreamMetrics
+from app.observability.metrics import PartitionNow, StreamMetrics
 from app.streaming.partition import PartitionTask, TaskDeps
 from app.streaming.ports import StepEngine
 from app.streaming.records import Chunk
@@ -25,6 +25,7 @@ class PartitionTasks:
         self._lock = asyncio.Lock()
         self.assigned: frozenset[int] | None = None
         self.closed = False
+        metrics.read_partitions(self._now)
 
     def __getitem__(self, partition: int) -> PartitionTask:
         """The task of a partition; LookupError when this worker does not have it."""
@@ -71,6 +72,11 @@ class PartitionTasks:
         self._deps = replace(self._deps, engine=engine)
         for task in self._tasks.values():
             task.switch(engine)
+
+    def _now(self) -> Iterator[PartitionNow]:
+        for partition, task in sorted(self._tasks.items()):
+            if task.core is not None:
+                yield PartitionNow(partition, task.core.lag, task.core.watermark)
 
     async def _end(self, partitions: Iterable[int]) -> None:
         tasks = [self._tasks[p] for p in partitions]

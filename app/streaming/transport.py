@@ -15,9 +15,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import aiokafka
+import faust
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
@@ -25,6 +26,8 @@ from faust.types import TP, ConsumerMessage
 
 from app.streaming.fetching import EARLIEST, LATEST, Fetching
 from app.streaming.records import Chunk
+
+T = TypeVar("T")
 
 FETCH_WAIT_MS = 100
 FETCH_BYTES = 256 * 1024  # of one topic and partition, compressed; decoded some 5,000 events
@@ -73,7 +76,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             **transport.client_options,
         )
 
-    async def in_thread(self, work: Coroutine[Any, Any, Any]) -> Any:
+    async def in_thread(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs `work` in the consumer's loop."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.thread_loop))
 
@@ -141,18 +144,22 @@ class ChunkTransport(driver.Transport):
 class KafkaInput:
     """What partition tasks need of the consumer, from the worker's own event loop."""
 
-    def __init__(self, app: Any, topics: Sequence[str]) -> None:
+    def __init__(self, app: faust.App, topics: Sequence[str]) -> None:
         self._app = app
         self._topics = tuple(topics)
 
     @property
     def thread(self) -> ChunkConsumerThread:
         """The consumer's thread; raises ConnectionError while there is none."""
-        consumer = self._app._consumer
-        thread: ChunkConsumerThread | None = consumer._thread if consumer is not None else None
-        if thread is None or thread.fetching is None:
+        consumer = self._consumer()
+        if consumer is None or consumer._thread.fetching is None:
             raise ConnectionError("the consumer is not running")
-        return thread
+        return consumer._thread
+
+    def _consumer(self) -> ChunkConsumer | None:
+        consumer = self._app._consumer  # its property `consumer` would make one
+        assert consumer is None or isinstance(consumer, ChunkConsumer)
+        return consumer
 
     def _tps(self, partition: int) -> list[TopicPartition]:
         return [TopicPartition(topic, partition) for topic in self._topics]
@@ -190,7 +197,7 @@ class KafkaInput:
 
     async def stop(self, partition: int) -> None:
         """Ends fetching the partition; does nothing when there is no consumer any more."""
-        consumer = self._app._consumer
+        consumer = self._consumer()
         if consumer is not None and (thread := consumer._thread).fetching is not None and thread.thread_loop.is_running():
             await thread.in_thread(thread.fetching.stop(partition))
 

@@ -33,7 +33,6 @@ CLUSTER_SIZES_AGE_SECONDS = 1.0  # sizes summed over all workers are asked for a
 # --- live changes --------------------------------------------------------------------------------------------
 FEED_ENTRIES_MAX = 20_000  # changes kept in memory for clients that come back: half a minute at 600 changes a second
 FEED_BYTES_MAX = 32 * 1024 * 1024
-FEED_START_RECORDS = 500  # a partition's newest records read at start, so that a new worker's console is not empty
 STREAM_CLIENTS_MAX = 200
 CATCH_UP_ROUNDS_MAX = 3  # the ring moves on while a client reads the broker; who cannot catch up in so many rounds never will
 STREAM_BATCH_MAX = 200  # changes written to a client in one piece

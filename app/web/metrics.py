@@ -1,4 +1,4 @@
-"""What the web counts. Label children are bound once; nothing here is per event."""
+"""What the web counts, by request, stream, and change written to a stream. The children of a route are bound once."""
 
 from __future__ import annotations
 

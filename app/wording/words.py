@@ -80,17 +80,10 @@ def cause_words(change: Mapping[str, Any]) -> str:
             return f"on a profile update{late}"
         case "bound":
             return f"to make room for {show(cause.get('by'))}"
-        case kind:
-            return _CAUSES.get(str(kind), str(kind or ""))
-
-
-_CAUSES = {
-    "model": "on a new prediction",
-    "definition": "as the definition changed",
-    "backfill": "as its past was filled in",
-    "merge": "as two identities became one",
-    "erasure": "as the user was erased",
-}
+        case "definition":
+            return "as the definition changed"
+        case other:  # a change of a later version is said as it stands
+            return str(other or "")
 
 
 def fact_words(fact: Mapping[str, Any], each: Any = None) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from app.streaming.fetching import now_ms
+from app.streaming.process import now_ms
 from tests.support.kafka import produce
 from tests.support.workers import Cluster, cluster, until
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from app.streaming.fetching import now_ms
+from app.streaming.process import now_ms
 from tests.support.absent import shared_data
 from tests.support.kafka import produce
 from tests.support.workers import TOPICS, Cluster, assert_same, by_id, cluster, replayed, sorted_events, until

@@ -11,7 +11,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from confluent_kafka import Producer
 
-from app.streaming.fetching import now_ms
+from app.streaming.process import now_ms
 from tests.support.kafka import consume, produce
 from tests.support.workers import Cluster, cluster, until
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from app.domain.changes import Cause, Change, DefinitionRef, make_change
+from app.domain.changes import Cause, Change, ChangeKind, DefinitionRef, make_change
 from app.domain.events import Event
 from app.domain.limits import HOUR_MS, NEVER
 
@@ -78,7 +78,7 @@ class FakeEngine:
     def decode(self, raw: bytes) -> FakeState:
         return msgspec.json.decode(raw, type=FakeState)
 
-    def _change(self, state: FakeState, change: str, at: int, late: bool, cause: Cause) -> Change:
+    def _change(self, state: FakeState, change: ChangeKind, at: int, late: bool, cause: Cause) -> Change:
         state.seq += 1
         ref = DefinitionRef(SEGMENT, 1, self.plan.digest)
         return make_change(state.user, state.seq, at, late, ref, cause, [], segment=SEGMENT, change=change)

@@ -12,7 +12,7 @@ import typer
 from app import cli
 from app.domain.errors import DefinitionError, InputError, Unreachable, UsageError
 
-HEAVY = {"faust", "aiokafka", "confluent_kafka", "rocksdict", "river", "fastapi", "pydantic", "httpx", "numpy", "lark", "uvicorn"}
+HEAVY = {"faust", "aiokafka", "confluent_kafka", "rocksdict", "fastapi", "pydantic", "httpx", "lark", "uvicorn"}
 
 
 def _with(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:

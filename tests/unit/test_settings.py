@@ -8,7 +8,7 @@ import pytest
 
 from app.broker.security import parse_bootstrap
 from app.domain.errors import UsageError
-from app.settings import Settings, foreign_environment, has_desktop, load_settings, parse_set
+from app.settings import Settings, load_settings, parse_set
 from app.settings.settings import parse_duration
 
 
@@ -175,11 +175,3 @@ def test_set_flags() -> None:
 
 def test_every_setting_says_what_it_means() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
-
-
-def test_what_other_processes_and_the_desktop_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HYPERSEG_PARTITIONS", "9")
-    monkeypatch.setenv("DISPLAY", ":0")
-    assert not [name for name in foreign_environment() if name.startswith("HYPERSEG_")]
-    assert "DISPLAY" in foreign_environment()
-    assert has_desktop()

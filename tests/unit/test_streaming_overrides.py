@@ -5,11 +5,15 @@ The versions are pinned; whoever raises one runs these first, and reads the new 
 
 from __future__ import annotations
 
+import ast
 import inspect
+import logging
 import re
+import subprocess
 import sys
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import aiokafka
@@ -23,7 +27,9 @@ from faust.assignor.partition_assignor import PartitionAssignor
 from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as driver
 
-from app.streaming import outbox
+from app.streaming import outbox, overrides
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def source(of: Any) -> str:
@@ -83,6 +89,7 @@ def test_the_fetcher_keeps_results_by_partition_until_they_are_taken() -> None:
     text = source(fetcher.Fetcher.fetched_records)
     assert "res_or_error = self._records[tp]" in text
     assert "self._notify(self._wait_consume_future)" in text
+    assert "self._assignment = assignment" in source(fetcher.FetchResult.__init__)
     assert "self._partition_records = partition_records" in source(fetcher.FetchResult.__init__)
     assert "position != self._partition_records.next_fetch_offset" in source(fetcher.FetchResult.check_assignment)
     assert "consumer_record = self._consumer_record(tp, record)" in source(fetcher.PartitionRecords._unpack_records)
@@ -114,8 +121,42 @@ def test_producers_fail_everything_they_hold_when_told_to() -> None:
     assert "batch.failure(exception)" in source(message_accumulator.MessageAccumulator.fail_all)
     assert "self._transaction_waiter" in source(transaction_manager.TransactionManager.begin_transaction)
     assert "return BACKOFF_OVERRIDE" in source(sender)
+    assert "self._message_accumulator = MessageAccumulator(" in source(aiokafka.AIOKafkaProducer.__init__)
+    assert "self._txn_manager = TransactionManager(" in source(aiokafka.AIOKafkaProducer.__init__)
 
 
+def test_a_consumer_holds_its_client_its_subscription_its_fetcher_and_its_coordinator() -> None:
+    text = source(aiokafka.AIOKafkaConsumer)
+    for made in (
+        "_client = AIOKafkaClient(",
+        "_subscription = SubscriptionState(",
+        "_fetcher = Fetcher(",
+        "_coordinator = GroupCoordinator(",
+    ):
+        assert f"self.{made}" in text, made
+    assert callable(aiokafka.client.AIOKafkaClient.force_metadata_update)
+    assert "self._fetch_task = create_task(" in source(fetcher.Fetcher.__init__)
+    assert "self._isolation_level = " in source(fetcher.Fetcher.__init__)
+    assert callable(fetcher.Fetcher._create_fetch_waiter)
+
+
+def test_faust_holds_its_consumer_and_that_its_thread() -> None:
+    assert "self._thread = self._new_consumer_thread()" in source(faust_consumer.ThreadDelegateConsumer)
+    assert callable(driver.AIOKafkaConsumerThread._ensure_consumer)
+    assert "self._consumer = self._new_consumer()" in source(faust_app.App)
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The patches, for one test."""
+    module = sys.modules[DefaultRecordBatchBuilder.__module__]
+    monkeypatch.setattr(module, "lz4_encode", module.lz4_encode)
+    monkeypatch.setattr(sender, "BACKOFF_OVERRIDE", sender.BACKOFF_OVERRIDE)
+    monkeypatch.setattr(logging.getLogger("aiokafka.producer.sender"), "level", logging.NOTSET)
+    overrides.install()
+
+
+@pytest.mark.usefixtures("installed")
 def test_lz4_is_found_in_the_module_that_builds_batches_and_is_quick() -> None:
     module = sys.modules[DefaultRecordBatchBuilder.__module__]
     assert isinstance(module.lz4_encode, partial)
@@ -125,3 +166,55 @@ def test_lz4_is_found_in_the_module_that_builds_batches_and_is_quick() -> None:
     assert len(builder.build()) < 300
     assert sender.BACKOFF_OVERRIDE == 0.003
     assert outbox.BATCH_BYTES_MAX < 1_048_576
+
+
+IMPORT_ALL = """
+import importlib, logging, pkgutil, sys
+import agents, app, tables
+from aiokafka.codec import lz4_encode
+from aiokafka.producer import sender
+from aiokafka.record import default_records
+for package in (agents, app, tables):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+assert "app.streaming.outbox" in sys.modules and "app.main" in sys.modules
+assert sender.BACKOFF_OVERRIDE == 0.02, "the sender's pause"
+assert default_records.lz4_encode is lz4_encode, "the compression"
+assert logging.getLogger("aiokafka.producer.sender").level == logging.NOTSET, "the sender's log"
+"""
+
+
+def test_importing_the_product_patches_nothing() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORT_ALL], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def internals(file: Path) -> set[str]:
+    """The private names of other objects that the file uses."""
+    return {
+        node.attr
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Attribute)
+        and re.match(r"_[a-z]", node.attr)
+        and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
+    }
+
+
+REACHING = {
+    file.stem: names
+    for folder in ("app/streaming", "app/broker", "agents", "tables")
+    for file in sorted((ROOT / folder).rglob("*.py"))
+    if (names := internals(file))
+}
+
+
+def test_the_list_of_files_that_reach_into_the_libraries_is_true() -> None:
+    """In `overrides`, which says who uses internals, and for what."""
+    listed = set(re.findall(r"`([a-z_]+)` \(", overrides.__doc__ or ""))
+    assert listed == set(REACHING)
+
+
+@pytest.mark.parametrize(("file", "name"), [(file, name) for file, names in REACHING.items() for name in sorted(names)])
+def test_each_internal_that_is_used_is_looked_at_here(file: str, name: str) -> None:
+    assert re.search(rf"\b{name}\b", Path(__file__).read_text()), f"{file} uses {name}: say here what it relies on"
