@@ -1,0 +1,153 @@
+"""The README cannot go stale: what it shows is what the commands print, of a shop that lives."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.broker.embedded import EmbeddedBroker
+from app.broker.publisher import Publisher
+from app.domain.options import EngineOptions
+from app.engine.engine import Engine
+from app.eventfiles import read_lines
+from app.replaying import read_log
+from app.rules.definitions import load_folder
+from app.rules.plan import compile_plan
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SHOWN = [
+    (command, output)
+    for block in re.findall(r"^```console\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    for command, output in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
+]
+
+
+pytestmark = pytest.mark.xdist_group("readme")  # the commands are run once
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the definitions beside it, as a clone has them."""
+    folder = tmp_path_factory.mktemp("clone")
+    shutil.copytree(ROOT / "segments", folder / "segments")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def printed(clone: Path) -> list[str]:
+    """What each command of the `console` blocks prints, run in their order."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+
+    def shell(command: str) -> str:
+        strict = ["bash", "-euo", "pipefail", "-c", command]
+        return subprocess.run(strict, cwd=clone, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    return [shell(command) for command, _ in SHOWN]
+
+
+def by_command(printed: list[str], word: str) -> Iterator[tuple[str, str]]:
+    """(shown, printed) of the commands with a word in them."""
+    return ((output, out) for (command, output), out in zip(SHOWN, printed, strict=True) if word in command)
+
+
+def test_the_commands_print_what_is_shown(printed: list[str]) -> None:
+    assert len(SHOWN) >= 6
+    for (command, output), out in zip(SHOWN, printed, strict=True):
+        if not output.startswith("{"):
+            assert out == output, command
+
+
+def test_the_change_is_as_shown(printed: list[str]) -> None:
+    (pair,) = by_command(printed, "grep cart_abandoner")
+    assert json.loads(pair[0]) == json.loads(pair[1])
+    assert json.loads(pair[0])["facts"]
+
+
+def test_the_example_is_a_shop_that_lives(printed: list[str], clone: Path) -> None:
+    """The segments that the page shows have somebody and not everybody, the first of it before all."""
+    members: dict[str, set[str]] = {}
+    for line in read_lines(clone / "changes.jsonl"):
+        change = json.loads(line)
+        if change["value"] is None and change["group"] is None:
+            of = members.setdefault(change["segment"], set())
+            (of.add if change["change"] == "entered" else of.discard)(change["user_id"])
+    users = {json.loads(line)["user_id"] for line in read_lines(clone / "shop.jsonl.zst")}
+    shares = {name: len(of) / len(users) for name, of in members.items()}
+    assert 0.1 < shares["cart_abandoner"] < 0.25, "about a sixth"
+    assert 0.01 < shares["loyal_high_value"] < 0.1
+    assert 0.3 < shares["engaged"] < 0.7
+    assert 0.2 < shares["mobile_shopper"] < 0.6
+
+
+def test_a_user_takes_the_bytes_that_are_told(printed: list[str], clone: Path) -> None:
+    options = EngineOptions()
+    engine = Engine(compile_plan(load_folder(ROOT / "segments", options), options), options)
+    log = read_log([str(clone / "shop.jsonl.zst")], options.streams, None)
+    sizes = []
+    for user, events in log.users.items():
+        state = engine.new_state(user)
+        for event in events:
+            engine.apply(state, event, event.ts)
+        sizes.append(len(engine.encode(state)))
+    events_each = log.count / len(log.users)
+    mean, median = statistics.mean(sizes) / 1000, statistics.median(sizes) / 1000
+    told = re.search(r"(\d+) events each\s+in that week, take ([\d.]+) kB on average, ([\d.]+) kB in the med", README)
+    assert told is not None
+    assert told.groups() == (f"{events_each:.0f}", f"{mean:.1f}", f"{median:.1f}")
+
+
+def test_the_measured_line_stands_on_its_page() -> None:
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert "two cores" in page
+    for figure in re.findall(r"5,317 – 6,425|157 – 168|5\.3", README.split("One measured line")[1].split("##")[0]):
+        assert figure in page
+    assert len(re.findall(r"5,317 – 6,425|157 – 168|5\.3", README.split("One measured line")[1])) == 3
+
+
+# --- the walk: what takes a broker and minutes there is shown here on the embedded one ------------------------------
+
+
+def _change(number: int, at: int) -> bytes:
+    return json.dumps({"change_id": f"c{number}", "at": at}).encode()
+
+
+def _compare(broker: EmbeddedBroker, replayed: Path, until: str) -> tuple[int, str]:
+    (script,) = re.findall(r"^python (docs/\S+) 127", README, re.MULTILINE)
+    command = [sys.executable, script, broker.bootstrap, str(replayed), until]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False, timeout=60)
+    return done.returncode, done.stdout
+
+
+def test_the_walk_compares_what_was_written_with_what_was_replayed(tmp_path: Path) -> None:
+    replayed = tmp_path / "replayed.jsonl"
+    replayed.write_bytes(b"".join(_change(number, 1_000) + b"\n" for number in range(50)))
+    with EmbeddedBroker() as broker:
+        with Publisher(broker.bootstrap) as publisher:
+            for number in range(50):
+                publisher.put("segment-changes", f"u{number}".encode(), _change(number, 1_000))
+            publisher.put("segment-changes", b"u0", _change(50, 61_000))
+        told = "{} changes in the topic, 50 in the replay: {} missing, {} too many\n"
+        assert _compare(broker, replayed, "1970-01-01T00:01:00Z") == (0, told.format(50, 0, 0))
+        assert _compare(broker, replayed, "1970-01-01T00:02:00Z") == (1, told.format(51, 0, 1))
+        with Publisher(broker.bootstrap) as publisher:
+            publisher.put("segment-changes", b"u7", _change(7, 1_000))
+        assert _compare(broker, replayed, "1970-01-01T00:01:00Z") == (1, told.format(51, 0, 1)), "doubled"
+        replayed.write_bytes(replayed.read_bytes() + _change(99, 1_000))
+        code, said = _compare(broker, replayed, "1970-01-01T00:01:00Z")
+        assert (code, "1 missing" in said) == (1, True)
+
+
+def test_the_walk_says_what_a_comparison_says() -> None:
+    (shown,) = re.findall(r"^```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    assert re.fullmatch(r"(\d+) changes in the topic, \1 in the replay: 0 missing, 0 too many\n", shown)
