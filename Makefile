@@ -1,8 +1,8 @@
 # Needs Python 3.11 or newer and make; everything else is fetched into .venv from uv.lock.
-#   make run     the demo on this machine          make bench    speed of the hot path
-#   make test    every test                        make mutants  are the tests awake?
-#   make lint    ruff, format, mypy, contracts     make proofs   the long tests: real logs whole, a million texts for the parser
-#   make format  puts right what ruff can          make clean    removes .venv and caches
+#   make run     the demo on this machine          make lint     ruff, mypy, import contracts, unused things
+#   make test    every test                        make bench    speed of the hot path
+#   make clean   removes .venv and caches          make mutants  are the tests awake?
+#   make format  puts right what ruff can          make proofs   the long tests: the real logs whole, a million texts for the parser
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
