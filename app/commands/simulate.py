@@ -76,8 +76,10 @@ def _start(text: str | None, live: bool, to: str, hours: float | None, default: 
 
 def _before(end: str, hours: float) -> int:
     """Epoch milliseconds of the instant so many hours before `end`, which may be the word now."""
+    from app.domain.limits import HOUR_MS
+
     last = int(time.time() * 1000) if end == "now" else parse_instant(end, "--end")
-    return last - int(hours * _HOUR_MS)
+    return last - int(hours * HOUR_MS)
 
 
 def _write(made: Iterator[Record], to: str) -> Mapping[str, int]:
