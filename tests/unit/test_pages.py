@@ -106,6 +106,16 @@ def test_a_decision_says_why_and_what_would_change_it(page: Path) -> None:
     assert re.match(r"\d{4}-[a-z0-9-]+\.md", page.name)
 
 
+def test_each_version_says_what_must_be_rebuilt() -> None:
+    versions = re.split(r"^## ", text(ROOT / "CHANGELOG.md"), flags=re.MULTILINE)[1:]
+    assert versions
+    for version in versions:
+        assert re.match(r"\d+\.\d+\.\d+ \((unreleased|\d{4}-\d\d-\d\d)\)\n", version)
+        headings = re.findall(r"^### (.*)$", version, re.MULTILINE)
+        assert headings[-1] == "State and topics"
+        assert set(headings) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security", "State and topics"}
+
+
 # --- metrics and log events ----------------------------------------------------------------------------------------
 
 
