@@ -2,7 +2,7 @@
 #   make run     the demo on this machine          make lint     ruff, mypy, import contracts, unused things
 #   make test    every test                        make bench    speed of the hot path
 #   make clean   removes .venv and caches          make mutants  are the tests awake?
-#   make proofs  the long tests: the real logs whole, a million texts for the parser
+#   make format  puts right what ruff can          make proofs   the long tests: the real logs whole, a million texts for the parser
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c

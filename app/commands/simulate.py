@@ -35,6 +35,9 @@ def simulate(
     start: Annotated[
         str | None, typer.Option(metavar="TS", help="First instant: epoch ms or RFC 3339 (default: files 2026-01-05, live now).")
     ] = None,
+    end: Annotated[
+        str | None, typer.Option(metavar="TS|now", help="Instead of --start: the instant that the last of --hours ends at.")
+    ] = None,
     realtime: Annotated[
         bool | None, typer.Option("--realtime/--fast", help="At the pace of the clock, or at once (default: real time to kafka).")
     ] = None,
@@ -50,9 +53,11 @@ def simulate(
     live = to == _KAFKA if realtime is None else realtime
     if live and to != _KAFKA:
         raise UsageError("--realtime: only the broker is written to at the pace of the clock; add --to kafka")
+    if end is not None and (live or start is not None):
+        raise UsageError(f"--end {end}: {'a live shop begins now; add --fast' if live else 'the shop has a --start too; give one of them'}")
     settings = read_settings(config, set_, broker=broker)
-    first = _start(start, live, to, hours, START_DEFAULT_MS)
     length = hours if hours is not None or live else 1.0
+    first = _start(start, live, to, hours, START_DEFAULT_MS) if end is None else _before(end, length or 0.0)
     shop = ShopOptions(users=users, rate=rate, seed=seed, start=first, hours=length, bots=bots, rhythm=not live)
     made = records(events(shop), NoiseOptions(duplicates, late, malformed), seed)
     counts = _publish(settings, made, first if live else None) if to == _KAFKA else _write(made, to)
@@ -68,6 +73,14 @@ def _start(text: str | None, live: bool, to: str, hours: float | None, default: 
 
     now = int(time.time() * 1000)
     return now if live else now - int((1.0 if hours is None else hours) * HOUR_MS)  # so that the last event is not in the future
+
+
+def _before(end: str, hours: float) -> int:
+    """Epoch milliseconds of the instant so many hours before `end`, which may be the word now."""
+    from app.domain.limits import HOUR_MS
+
+    last = int(time.time() * 1000) if end == "now" else parse_instant(end, "--end")
+    return last - int(hours * HOUR_MS)
 
 
 def _write(made: Iterator[Record], to: str) -> Mapping[str, int]:

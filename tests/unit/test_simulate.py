@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections import Counter, defaultdict
 from itertools import islice
 from pathlib import Path
@@ -180,8 +181,6 @@ def test_records_go_to_their_topics_under_their_users(day: list[ShopEvent]) -> N
 
 
 def test_real_time_keeps_the_pace_and_can_be_stopped() -> None:
-    import time
-
     made = [Record(1_000 + due, "click", "u", b"{}") for due in (0, 10, 150, 3_600_000)]
     stop, sink = threading.Event(), _Sink()
     threading.Timer(0.4, stop.set).start()
@@ -199,6 +198,24 @@ def test_the_command_writes_a_file(tmp_path: Path, capsys: pytest.CaptureFixture
     assert f"{len(made)} events: " in capsys.readouterr().err
 
 
+def test_a_shop_that_ends_now_has_its_hours_behind_it(tmp_path: Path) -> None:
+    """What is sent of it to a worker whose clock is the wall's is recent, and nothing of it is in the future."""
+    path = tmp_path / "e.jsonl"
+    before = int(time.time() * 1000)
+    assert cli.run(["simulate", "--users", "50", "--rate", "1", "--hours", "2", "--end", "now", "--to", str(path)]) == 0
+    instants = [orjson.loads(line)["ts"] for line in read_lines(path)]
+    assert before - 2 * HOUR_MS <= instants[0] < before - HOUR_MS
+    assert before - HOUR_MS < instants[-1] <= int(time.time() * 1000)
+
+
+def test_a_shop_that_ends_at_an_instant_is_the_one_that_starts_its_hours_before(tmp_path: Path) -> None:
+    ends, starts = tmp_path / "ends.jsonl", tmp_path / "starts.jsonl"
+    shop = ["simulate", "--users", "50", "--rate", "1", "--hours", "0.5"]
+    assert cli.run([*shop, "--end", "2026-03-01T12:00:00Z", "--to", str(ends)]) == 0
+    assert cli.run([*shop, "--start", "2026-03-01T11:30:00Z", "--to", str(starts)]) == 0
+    assert ends.read_bytes() == starts.read_bytes() != b""
+
+
 def test_the_bytes_of_one_seed_stay_what_they_were() -> None:
     """A changed digest means that every recorded seed now names another shop: say so in the changelog."""
     assert hashlib.sha256(_lines(1, duplicates=0.02, late=0.02, malformed=0.02)).hexdigest()[:16] == "aa7f7b7a0b40b70f"
@@ -211,6 +228,9 @@ def test_the_bytes_of_one_seed_stay_what_they_were() -> None:
         (["--start", "yesterday"], "--start yesterday: expected epoch milliseconds or RFC 3339"),
         (["--to", "kafka"], "name a broker with --broker"),
         (["--users", "0"], "--users"),
+        (["--end", "tomorrow"], "--end tomorrow: expected epoch milliseconds or RFC 3339"),
+        (["--end", "now", "--start", "0"], "--end now: the shop has a --start too; give one of them"),
+        (["--end", "now", "--to", "kafka", "--broker", "kafka://127.0.0.1:1"], "--end now: a live shop begins now; add --fast"),
     ],
 )
 def test_what_cannot_be_is_a_usage_error(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
