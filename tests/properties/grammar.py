@@ -7,15 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.rules.ast import Type
+from app.rules.functions import ROWS, Function
 from tests.properties.chance import Chance
+from tests.support.rows import parameter_text
 
 STREAMS = ("click", "cart", "purchase", "email")
 TEXTS = ("a", "b", "ab")
 NUMBERS = ("1", "2", "0", "2.5", "-1")
 COMPARE = (">=", "<", "==", "!=", "<=", ">")
-PLAIN = ("count", "count", "days", "session_count")
-OF_FIELD = ("sum", "avg", "min", "max", "distinct")
-DYNAMIC = ("top", "first", "last")
+STEPPING = [row for row in ROWS if row.motion == "steps" and row.windowed]
+PLAIN = [row for row in STEPPING if row.field == "none" and row.value is Type.NUMBER]
+OF_FIELD = [row for row in STEPPING if row.field == "needed" and row.value is Type.NUMBER]
+DYNAMIC = [row for row in STEPPING if row.field == "needed" and row.value is Type.ANY]
+AGES = [row for row in ROWS if row.motion == "age"]
 
 
 @dataclass
@@ -90,7 +95,7 @@ class Writer:
         return f"{left} {self.pick(COMPARE)} {self.age() if self.chance(4) else self.duration()}"
 
     def age(self) -> str:
-        base = f"{self.pick(('since', 'since', 'since_first'))}({self.selector(1)})"
+        base = f"{self.pick(AGES).name}({self.selector(1)})"
         shape = self.whole(1, 8)
         if shape == 1:
             return f"{base} * {self.pick(('2', '0.5', '-1', '3'))}"
@@ -101,8 +106,7 @@ class Writer:
         return base
 
     def dynamic(self) -> str:
-        fn, path = self.pick(DYNAMIC), self.pick(("c", "c", "n", "ok", "o.k"))
-        left = f"{fn}({self.dotted(self.selector(1))}.{path}{self.window()})"
+        left = self.of_field(self.pick(DYNAMIC), self.selector(1), self.pick(("c", "c", "n", "ok", "o.k")))
         return left + self.pick([self.text_test, self.text_test, self.number_test, self.null_test, self.twin_test, self.nothing])()
 
     def text_test(self) -> str:
@@ -123,7 +127,7 @@ class Writer:
     def twin_test(self) -> str:
         if self.each and self.chance(2):
             return f" {self.pick(('==', '!='))} each"
-        other = f"{self.pick(DYNAMIC)}({self.dotted(self.selector(0))}.{self.pick(('c', 'n'))}{self.window()})"
+        other = self.of_field(self.pick(DYNAMIC), self.selector(0), self.pick(("c", "n")))
         return f" {self.pick(('==', '!=', '<'))} {other}"
 
     def nothing(self) -> str:
@@ -160,13 +164,18 @@ class Writer:
             return f"({self.number(0)} {self.pick('+-*/')} {self.number(0) if self.chance(2) else self.pick(NUMBERS)})"
         kind = self.whole(1, 8)
         if kind <= 3:
-            return f"{self.pick(PLAIN)}({self.selector(2)}{self.window()})"
+            return f"{self.pick(PLAIN).name}({self.selector(2)}{self.window()})"
         if kind <= 6:
-            return f"{self.pick(OF_FIELD)}({self.dotted(self.selector(1))}.{self.pick(('n', 'n', 'n', 'c', 'o.k'))}{self.window()})"
+            return self.of_field(self.pick(OF_FIELD), self.selector(1), self.pick(("n", "n", "n", "c", "o.k")))
         if kind == 7:
             field = f"{self.dotted(self.selector(1))}.n" if self.chance(2) else self.selector(1)
             return f"decay({field}, {self.duration()})"
         return f"since({self.selector(1)}) / {self.duration()}"
+
+    def of_field(self, row: Function, selector: str, path: str) -> str:
+        """A function of a field, with its parameter where it has one."""
+        given = f", {parameter_text(row)}" if row.parameter is not None else ""
+        return f"{row.name}({self.dotted(selector)}.{path}{given}{self.window()})"
 
     # --- selectors and windows -----------------------------------------------------------------------------------
 

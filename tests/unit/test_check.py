@@ -15,6 +15,7 @@ from app.engine.engine import Engine
 from app.rules.costs import TIMERS, Costs, estimate
 from app.rules.definitions import load_text
 from app.rules.plan import compile_plan
+from tests.support.rows import calls
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = EngineOptions(max_points=64, reorder=False)
@@ -197,22 +198,14 @@ def test_no_more_entries_than_a_definition_needs(when: str, entries: int) -> Non
     assert costs_of(when).signals[0].entries == entries
 
 
-WINDOWS = ("", ", last 30d", ", today", ", this month", ", session")
-PLAIN = ("any(S)", "count(S)", "days(S)", "session_count(S)")
-FUNCTIONS = (*PLAIN, *(f"{fn}(S.n)" for fn in ("sum", "avg", "min", "max")), *(f"{fn}(S.c)" for fn in ("distinct", "top", "first", "last")))
+WINDOWS = ("", "last 30d", "today", "this month", "session")
 CHAINS = ("click -> cart within 1h", "click -> cart on c within 1h")
 SELECTORS = ("click", *CHAINS, "click without purchase within 1h", "click without cart on c within 1h")
 
 
 def every_signal() -> list[str]:
     """Each function of the language over each window and each kind of selector."""
-    found = [f"since({s})" for s in SELECTORS] + ["decay(click, 1h)", "decay(click.n, 1h)"]
-    for function in FUNCTIONS:
-        for selector in SELECTORS:
-            for window in WINDOWS:
-                base = selector if " " not in selector or "S." not in function else f"({selector})"
-                found.append(function.replace("S", base)[:-1] + window + ")")
-    return found
+    return [call for selector in SELECTORS for call in calls(selector, {"number": "n", "key": "c"}, WINDOWS)]
 
 
 def flood(each: int) -> list[Event]:

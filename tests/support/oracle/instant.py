@@ -13,6 +13,7 @@ from typing import Any
 from app.domain.ids import bucket
 from app.domain.options import EngineOptions
 from app.rules import ast
+from app.rules.functions import AGGREGATES
 from tests.support.oracle import calendar, scalars
 from tests.support.oracle.moments import Moment, Past, moments
 from tests.support.oracle.values import Values
@@ -65,7 +66,8 @@ class Instant(Values):
         if node.fn == "decay":
             return decay(chosen, node, self.t)
         if node.field is not None:
-            return OF_FIELD[node.fn](chosen, node.field)
+            of_field = OF_FIELD.get(node.fn)
+            return defined(chosen, node, node.field, self.t) if of_field is None else of_field(chosen, node.field)
         match node.fn:
             case "any":
                 return bool(chosen)
@@ -160,6 +162,13 @@ OF_FIELD: dict[str, Callable[[list[Moment], tuple[str, ...]], Any]] = {
     "first": lambda chosen, path: next(iter(_scalars(chosen, path)), None),
     "last": lambda chosen, path: next(reversed(_scalars(chosen, path)), None),
 }
+
+
+def defined(chosen: list[Moment], node: ast.Aggregate, path: tuple[str, ...], t: int) -> Any:
+    """By the definition in the function's row, which the engine does not read."""
+    row = AGGREGATES[node.fn]
+    taken = [(moment.ts, scalars.at_path(moment.fields, path)) for moment in chosen]
+    return row.definition([(ts, value) for ts, value in taken if scalars.kind(value) == row.takes], t, node.parameter)
 
 
 def decay(chosen: list[Moment], node: ast.Aggregate, t: int) -> Any:
