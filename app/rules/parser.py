@@ -282,7 +282,7 @@ class _Builder:
                 line=_pos(tree)[0],
                 column=_pos(tree)[1],
                 found=_shown(name),
-                expected="one of " + ", ".join(FUNCTIONS),
+                expected="a function of the language, such as any, count or sum",
                 hint=nearest(name, FUNCTIONS),
             )
         if name == "within_km":
