@@ -6,6 +6,7 @@ brute force over all entries of the window: the laws and the oracle read it, the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -113,6 +114,17 @@ def _rounded(exact: Fraction) -> float | None:
         return None
 
 
+def _quantile(entries: Sequence[Entry], _now: int, share: Any) -> float | None:
+    values = sorted(value for _, value in entries)
+    if not values:
+        return None
+    position = Fraction(str(share)) * (len(values) - 1)
+    below, above = values[math.floor(position)], values[math.ceil(position)]
+    if below == above:
+        return float(below) if isinstance(below, float) else int(below)
+    return _rounded(Fraction(below) + (Fraction(above) - Fraction(below)) * (position - math.floor(position)))
+
+
 def _distinct(entries: Sequence[Entry], _now: int, _parameter: Any) -> int:
     return len({value for _, value in entries})
 
@@ -172,6 +184,14 @@ ROWS = (
     Function(
         "max", "extreme", "needed", Type.NUMBER, None, "number", Kept("one", 2 * WORD), Kept("points", 2 * WORD),
         "largest {field} of {many}", lambda entries, now, _: max((v for _, v in entries), default=None),
+    ),
+    Function(
+        "median", "quantile", "needed", Type.NUMBER, None, "number", Kept("points", 2 * WORD), Kept("points", 2 * WORD),
+        "median {field} of {many}", lambda entries, now, _: _quantile(entries, now, 0.5),
+    ),
+    Function(
+        "quantile", "quantile", "needed", Type.NUMBER, None, "number", Kept("points", 2 * WORD), Kept("points", 2 * WORD),
+        "{field} at the {parameter} quantile of {many}", _quantile, parameter=Parameter("share", "number", "0.9", 0, 1),
     ),
     Function(
         "distinct", "distinct", "needed", Type.NUMBER, 0, "key", Kept("needed", TEXT_BYTES + 1), Kept("needed", _VALUE),
