@@ -7,7 +7,7 @@ arguments. The store is read here and written by the driver, after the batch is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.domain.changes import Change
@@ -43,7 +43,8 @@ class Start:
 
 
 class Poisoned(Exception):
-    """The engine failed on a record or a user in a way nobody foresaw. What is in memory is no longer trusted."""
+    """The engine failed on a record or, with the topic "", on a user's timers in a way nobody foresaw. What is in memory is no longer
+    trusted."""
 
     def __init__(self, topic: str, offset: int, user: str) -> None:
         self.topic = topic
@@ -52,8 +53,23 @@ class Poisoned(Exception):
         super().__init__(f"{topic}@{offset} user {user!r}")
 
 
+@dataclass(slots=True)
+class Poison:
+    """What is set aside because the engine failed on it: records, as (topic, offset), and users, whose timers failed."""
+
+    records: set[tuple[str, int]] = field(default_factory=set)
+    users: set[str] = field(default_factory=set)
+
+    def add(self, poisoned: Poisoned) -> None:
+        """From the next session on, what failed is set aside."""
+        if poisoned.topic:
+            self.records.add((poisoned.topic, poisoned.offset))
+        else:
+            self.users.add(poisoned.user)
+
+
 class PartitionCore:
-    """See the module. `poison` is the set of (topic, offset) and ("", user) that are to be set aside.
+    """See the module. `poison` is what to set aside.
 
     Without `transactional` commits every state carries the offsets it includes, so that it stays exact when input is read again.
     """
@@ -69,7 +85,7 @@ class PartitionCore:
         start: Start,
         entries_max: int,
         transactional: bool = True,
-        poison: frozenset[tuple[str, int | str]] = frozenset(),
+        poison: Poison | None = None,
     ) -> None:
         self.partition = partition
         self.engine = engine
@@ -85,7 +101,8 @@ class PartitionCore:
         self._by_topic = {lane.topic: lane for lane in self.lanes}
         self._by_rank = {lane.stream.rank: number for number, lane in enumerate(self.lanes)}
         self._decode = decode
-        self._poison = poison
+        self._poison = poison or Poison()
+        self._sets_aside = bool(self._poison.records or self._poison.users)
         self._transactional = transactional
         self._latest = 0
         self._number = 1
@@ -95,8 +112,7 @@ class PartitionCore:
         self._states: list[tuple[str, bytes | None]] = []
         self._writes: list[UserWrite] = []
         self._offsets = {lane.topic: lane.next_offset for lane in self.lanes}
-        self._oldest_ms = 0
-        self._sweeps = Sweeps(self)
+        self._sweeps = Sweeps(store, self.cache, engine)
 
     # ------------------------------------------------------------------------------------------- input
     def offer(self, updates: Iterable[LaneUpdate]) -> None:
@@ -123,12 +139,11 @@ class PartitionCore:
     def step(self, now: int) -> bool:
         """One slice of what there is to do at the wall-clock instant `now`; False when there is nothing."""
         if self.settling:
-            self._sweeps.settle_slice()
+            self._settle_slice()
             return True
         self._latest = self.clock.latest(now)
         entries = merge(self.lanes, SLICE_RECORDS, self._admit)
         if entries:
-            self._oldest_ms = self._oldest_ms or now
             self._process(entries)
         self.watermark = max(self.watermark, self.clock.in_silence(self.lanes))
         self.caught_up = self.caught_up or (not entries and self.drained)
@@ -154,7 +169,7 @@ class PartitionCore:
         self.weight += len(entries)
         for entry in entries:
             event = entry[3]
-            if (type(event) is not Event or self._poison) and not self._wanted(entry):
+            if (type(event) is not Event or self._sets_aside) and not self._wanted(entry):
                 continue
             user = event.user
             cached = users.get(user) or self.cache.load(user)
@@ -205,7 +220,7 @@ class PartitionCore:
             self._bury(entry, item)
             return False
         lane = self._lane(entry)
-        if (lane.topic, entry[2]) in self._poison or ("", item.user) in self._poison:
+        if (lane.topic, entry[2]) in self._poison.records or item.user in self._poison.users:
             self._bury(entry, Refused("internal", "the engine failed on this record; please report it with the definitions in force"))
             return False
         return True
@@ -227,7 +242,7 @@ class PartitionCore:
     def _fire(self, cached: Cached, watermark: int) -> None:
         state = cached.state
         self._touch(cached)
-        if state.due <= watermark and ("", cached.user) not in self._poison:
+        if state.due <= watermark and cached.user not in self._poison.users:
             try:
                 self._changes += self.engine.fire(state, watermark)
             except Exception as error:
@@ -236,18 +251,20 @@ class PartitionCore:
             self.weight += 1
         self.wakeups.arm(cached, state.due)
 
-    def settle(self, cached: Cached) -> None:
-        """Brings one user under the definitions in force."""
+    def _settle_slice(self) -> None:
+        """Brings the next users under the definitions in force; after the last one the partition is under them."""
+        for cached in self._sweeps.unsettled():
+            self._settle(cached)
+        if self._sweeps.settled:
+            self.plan = self.engine.plan.digest
+
+    def _settle(self, cached: Cached) -> None:
         self._changes += self.engine.settle(cached.state)
         self._touch(cached)
         cached.changed = True
         self.weight += 1
         if cached.state.due < cached.armed:
             self.wakeups.arm(cached, cached.state.due)
-
-    def untouched(self, cached: Cached) -> bool:
-        """Whether the next batch has nothing of this user so far."""
-        return cached.batch < self._number
 
     def _touch(self, cached: Cached) -> None:
         if cached.batch != self._number:
@@ -259,11 +276,17 @@ class PartitionCore:
         assert not self._dirty, "switch between batches only"
         self.engine = engine
         self.cache.switch(engine)
-        self._sweeps = Sweeps(self)
+        self._sweeps = Sweeps(self.store, self.cache, engine)
 
     def expire_slice(self, retention_ms: int) -> int:
-        """See `Sweeps.expire_slice`."""
-        return self._sweeps.expire_slice(retention_ms)
+        """Looks at the next users and forgets those idle for `retention_ms`, members of nothing, with no timer; gives how many went.
+
+        One slice a second visits every user of a partition in hours or days, which is soon enough.
+        """
+        idle = self._sweeps.idle(self.watermark - retention_ms, self._number)
+        for user in idle:
+            self.forget(user)
+        return len(idle)
 
     def forget(self, user: str) -> None:
         """Removes the user's state with the next commit; what arrives later begins anew."""
@@ -308,11 +331,11 @@ class PartitionCore:
         users = [cached.user for cached in self._dirty]
         batch = Batch(
             self._number, self._changes, self._letters, self._states, self._writes, self._offsets, self.watermark,
-            "" if self.settling else self.plan, self.weight, users, self._oldest_ms,
+            "" if self.settling else self.plan, self.weight, users,
         )  # fmt: skip
         self._number += 1
         self._changes, self._letters, self._dirty, self._states, self._writes = [], [], [], [], []
-        self.weight = self._oldest_ms = 0
+        self.weight = 0
         return batch
 
     def release(self, batch: Batch) -> None:

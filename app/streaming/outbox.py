@@ -22,6 +22,8 @@ from aiokafka.partitioner import murmur2
 from aiokafka.producer import sender
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
+from app.streaming.records import Message
+
 # A transaction begun while the previous one's markers are still being written is refused for an instant: that is no news, and waiting
 # the 20 ms that aiokafka waits then would double the median of a commit.
 logging.getLogger("aiokafka.producer.sender").setLevel(logging.ERROR)
@@ -33,9 +35,6 @@ sys.modules[DefaultRecordBatchBuilder.__module__].lz4_encode = partial(lz4_encod
 BATCH_BYTES_MAX = 768 * 1024  # uncompressed; brokers take 1 MiB unless told otherwise
 _RETRY_BACKOFF_MS = 5  # the default 100 ms doubles the 99th percentile of a commit
 _CLOSE_S_MAX = 3.0
-
-Headers = list[tuple[str, bytes]]
-Message = tuple[bytes | None, bytes | None, Headers]
 
 
 class Fenced(Exception):

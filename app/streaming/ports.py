@@ -8,16 +8,6 @@ from app.domain.changes import Change
 from app.domain.events import Event
 
 
-class StepState(Protocol):
-    """One user's decoded state, as far as streaming looks into it. `due` is limits.NEVER when nothing will happen by itself."""
-
-    user: str
-    clock: int
-    due: int
-    members: dict[str, int]
-    plan_digest: str
-
-
 class StepPlan(Protocol):
     """The compiled definitions."""
 
@@ -26,7 +16,10 @@ class StepPlan(Protocol):
 
 
 class StepEngine(Protocol):
-    """The pure step. All of it is synchronous and takes microseconds."""
+    """The pure step. All of it is synchronous and takes microseconds.
+
+    Of a state streaming reads `user`, `clock`, `due` (limits.NEVER when nothing will happen by itself), `members` and `plan_digest`.
+    """
 
     @property
     def plan(self) -> StepPlan: ...

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 
 from app.domain.changes import Change
 from tables.store import UserWrite
 
-
-class InputRecord(Protocol):
-    """A fetched record, as aiokafka gives it."""
-
-    @property
-    def offset(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
+Headers = list[tuple[str, bytes]]
+Message = tuple[bytes | None, bytes | None, Headers]
+"""A record to be written: key, value (None: a tombstone), headers."""
 
 
 class LaneUpdate(NamedTuple):
     """What a fetch brought for one topic of a partition.
 
-    `position` is the offset the next fetch begins at. `end` is where the readable part of the topic ended at the instant `asof`
-    (epoch ms, taken before the broker was asked); None: not known now, so the topic counts as behind.
+    `records` have an `offset`, a `key` and a `value` (bytes or None), as aiokafka's do. `position` is the offset the next fetch begins
+    at. `end` is where the readable part of the topic ended at the instant `asof` (epoch ms, taken before the broker was asked); None:
+    not known now, so the topic counts as behind.
     """
 
     topic: str
@@ -75,4 +69,3 @@ class Batch(msgspec.Struct):
     plan: str
     weight: int
     users: list[str]
-    oldest_ms: int

@@ -18,7 +18,7 @@ import orjson
 from app.domain.decode import decode_event
 from app.domain.options import EngineOptions
 from app.domain.streams import Stream
-from app.streaming.core import PartitionCore, Poisoned, Start
+from app.streaming.core import PartitionCore, Poison, Poisoned, Start
 from app.streaming.messages import Topics, Writer
 from app.streaming.ports import StepEngine
 from app.streaming.records import Batch, LaneUpdate
@@ -109,7 +109,7 @@ class Driver:
     transactional: bool = True
 
     def __post_init__(self) -> None:
-        self.poison: set[tuple[str, int | str]] = set()
+        self.poison = Poison()
         self._topics = [stream.topic for stream in self.options.streams]
         self._by_name = {stream.name: stream for stream in self.options.streams}
         for topic in self._topics:
@@ -130,7 +130,7 @@ class Driver:
         start = Start(offsets, self._ends(), self.now, meta.watermark, plan)
         self.core = PartitionCore(
             0, self.options.streams, self.engine, self.store, decode_event, self.clock, start, self.entries_max,
-            self.transactional, frozenset(self.poison),
+            self.transactional, self.poison,
         )  # fmt: skip
         self._read = dict(offsets)
         self._writer = Writer(Topics("changes", "letters", "changelog", "test", 1), 0, meta.log or "log")
@@ -203,7 +203,7 @@ class Driver:
         try:
             return self.core.step(self.now)
         except Poisoned as poisoned:
-            self.poison.add((poisoned.topic, poisoned.offset) if poisoned.topic else ("", poisoned.user))
+            self.poison.add(poisoned)
             self.begin()
             return True
 
