@@ -7,6 +7,7 @@ is Python.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from app.domain import limits
-from app.domain.errors import Refused
+from app.domain.errors import Refused, nearest
 from app.domain.events import Event
 from app.domain.streams import Stream
 
@@ -57,6 +58,21 @@ def decode_event(raw: bytes, stream: Stream, key: bytes | None, origin: str) -> 
     `origin` ("clicks-0-42") names the record where it has no event_id. Raises Refused.
     """
     return event_from(decode_fields(raw), stream, key, origin)
+
+
+def event_of_line(raw: bytes, streams: Mapping[str, Stream], origin: str) -> Event:
+    """The event in a line of an event file, whose `type` names one of `streams` (by name).
+
+    `origin` ("clicks.jsonl:42") names the record where it has no event_id. Raises Refused.
+    """
+    fields = decode_fields(raw)
+    kind = fields.pop("type", None)
+    stream = streams.get(kind) if isinstance(kind, str) else None
+    if stream is None:
+        hint = nearest(str(kind), streams)
+        detail = f"type is {kind!r}, expected one of {', '.join(streams)}" + (f"; did you mean {hint}?" if hint else "")
+        raise Refused("unknown_type", detail)
+    return event_from(fields, stream, None, origin)
 
 
 def decode_fields(raw: bytes) -> dict[str, Any]:

@@ -43,8 +43,10 @@ class Start:
 
 
 class Poisoned(Exception):
-    """The engine failed on a record or, with the topic "", on a user's timers in a way nobody foresaw. What is in memory is no longer
-    trusted."""
+    """The engine failed in a way nobody foresaw: what is in memory is no longer trusted.
+
+    It failed on the record of (topic, offset) or, with the topic "", on the timers of the user.
+    """
 
     def __init__(self, topic: str, offset: int, user: str) -> None:
         self.topic = topic
@@ -201,8 +203,8 @@ class PartitionCore:
     def _make_way(self, cached: Cached, event: Event, watermark: int) -> None:
         """Before an event behind the watermark: the user's timers that the watermark has passed fire, whatever the slicing was."""
         if event.ts < self.clock.earliest(watermark):
-            allowed = self.clock.allowed_lateness_ms
-            raise Refused("too_late", f"ts {event.ts} is {watermark - event.ts} ms behind the watermark, at most {allowed} are allowed")
+            behind, allowed = watermark - event.ts, self.clock.allowed_lateness_ms
+            raise Refused("too_late", f"{behind} ms behind the watermark, allowed_lateness is {allowed} ms")
         if cached.state.due <= watermark:
             self._fire(cached, watermark)
 
@@ -279,7 +281,7 @@ class PartitionCore:
         self._sweeps = Sweeps(self.store, self.cache, engine)
 
     def expire_slice(self, retention_ms: int) -> int:
-        """Looks at the next users and forgets those idle for `retention_ms`, members of nothing, with no timer; gives how many went.
+        """Looks at the next users and forgets those idle for `retention_ms` whom nothing keeps; gives how many went.
 
         One slice a second visits every user of a partition in hours or days, which is soon enough.
         """

@@ -1,5 +1,5 @@
-"""Which users a pass over a whole partition comes to next, a slice at a time: after a change of definitions, and for those nobody
-needs any more. What is done to them is the core's."""
+"""Which users a pass over a whole partition comes to next, a slice at a time: after a change of
+definitions, and for those nobody needs any more. What is done to them is the core's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ SLICE_USERS = 64
 
 
 class Sweeps:
-    """Where the two passes under one engine are, in the store's order of users. `settled`: every user was given by `unsettled`."""
+    """Where the two passes under one engine are, in the store's order of users.
+
+    `settled`: `unsettled` has come to the last user.
+    """
 
     def __init__(self, store: PartitionStore, cache: UserCache, engine: StepEngine) -> None:
         self.settled = False
@@ -33,7 +36,10 @@ class Sweeps:
         return [cached for cached in passed if cached.state.plan_digest != self._engine.plan.digest]
 
     def idle(self, before: int, batch: int) -> list[str]:
-        """Those of the next users whose clock is before `before`, who are members of nothing, have no timer and no part in `batch`."""
+        """Those of the next users whose clock is before `before` (epoch ms) and whom nothing keeps.
+
+        Kept are members of anything, whoever has a timer, and who has a part in the batch of that number.
+        """
         rows = self._store.page(self._expired_upto, SLICE_USERS)
         self._expired_upto = rows[-1][0] if len(rows) == SLICE_USERS else None
         found = []

@@ -1,4 +1,4 @@
-"""A tiny engine with the real one's interface: counts events, `enters` at the third, exits one hour later by timer."""
+"""A tiny engine with the real one's interface: counts events, `enters` at the third, exits one hour later by timer (or `stays`)."""
 
 from __future__ import annotations
 
@@ -32,8 +32,11 @@ class FakeState(msgspec.Struct):
 
 @dataclass
 class FakeEngine:
+    """`fail_on`: ids of events, and "timer of USER"."""
+
     plan: FakePlan = field(default_factory=FakePlan)
     fail_on: set[str] = field(default_factory=set)
+    stays: bool = False
 
     def new_state(self, user: str) -> FakeState:
         return FakeState(user, self.plan.digest)
@@ -51,13 +54,15 @@ class FakeEngine:
         state.count += 1
         if state.count >= ENTER_AT and SEGMENT not in state.members:
             state.members[SEGMENT] = state.clock
-            state.due = state.clock + HOUR_MS
+            state.due = NEVER if self.stays else state.clock + HOUR_MS
             found.append(self._change(state, "entered", state.clock, late, Cause("event", event.id, event.stream, event.ts)))
         return found
 
     def fire(self, state: FakeState, upto: int) -> list[Change]:
         if state.due > upto:
             return []
+        if f"timer of {state.user}" in self.fail_on:
+            raise ZeroDivisionError(state.user)
         at, state.due = state.due, NEVER
         state.clock = max(state.clock, at)
         state.count = 0
