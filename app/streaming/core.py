@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from app.domain.changes import Change
@@ -114,6 +115,7 @@ class PartitionCore:
         self._states: list[tuple[str, bytes | None]] = []
         self._writes: list[UserWrite] = []
         self._offsets = {lane.topic: lane.next_offset for lane in self.lanes}
+        self._processed = self._next_offsets()  # by lane, as of before the slice that is being processed
         self._sweeps = Sweeps(store, self.cache, engine)
 
     # ------------------------------------------------------------------------------------------- input
@@ -144,6 +146,7 @@ class PartitionCore:
             self._settle_slice()
             return True
         self._latest = self.clock.latest(now)
+        self._processed = self._next_offsets()
         entries = merge(self.lanes, SLICE_RECORDS, self._admit)
         if entries:
             self._process(entries)
@@ -210,10 +213,11 @@ class PartitionCore:
 
     def _counted(self, cached: Cached, entry: Entry) -> bool:
         """Whether the event is in the user's state already: without transactions a crash leaves states ahead of the offsets."""
-        lanes = self.lanes
-        if all(lane.next_offset >= offset for lane, offset in zip(lanes, cached.cut, strict=False)):
+        cut, number = cached.cut, self._by_rank[entry[1]]
+        if _passed(self._processed, cut):
             cached.cut = ()
-        return bool(cached.cut) and entry[2] < cached.cut[self._by_rank[entry[1]]]
+            return False
+        return number < len(cut) and entry[2] < cut[number]
 
     def _wanted(self, entry: Entry) -> bool:
         """The rare cases: refused when it was decoded, set aside after a failure, or in the user's state already."""
@@ -226,6 +230,9 @@ class PartitionCore:
             self._bury(entry, Refused("internal", "the engine failed on this record; please report it with the definitions in force"))
             return False
         return True
+
+    def _next_offsets(self) -> list[int]:
+        return [lane.next_offset for lane in self.lanes]
 
     def _lane(self, entry: Entry) -> Lane:
         return self.lanes[self._by_rank[entry[1]]]
@@ -315,11 +322,12 @@ class PartitionCore:
         dirty, at = self._dirty, len(self._writes)
         if at == len(dirty):
             return False
-        cut = changelog.NO_CUT if self._transactional else changelog.encode_cut([lane.next_offset for lane in self.lanes])
+        offsets = self._next_offsets()
+        cut = changelog.NO_CUT if self._transactional else changelog.encode_cut(offsets)
         capture, states, writes = self.cache.capture, self._states, self._writes
         for cached in dirty[at : at + SLICE_STATES]:
             changed = cached.changed
-            write = capture(cached, cut)
+            write = capture(cached, _furthest(offsets, cached.cut) if cached.cut and not _passed(offsets, cached.cut) else cut)
             writes.append(write)
             if changed:
                 states.append((cached.user, write.raw))
@@ -344,3 +352,13 @@ class PartitionCore:
         """The batch is in the log and in the store."""
         self.wakeups.written(batch.writes, batch.number)
         self.cache.release(batch.users, batch.number)
+
+
+def _passed(offsets: Sequence[int], cut: Sequence[int]) -> bool:
+    """Whether everything in a state of that cut lies before the offsets."""
+    return all(offset >= at for offset, at in zip(offsets, cut, strict=False))
+
+
+def _furthest(offsets: Sequence[int], cut: Sequence[int]) -> bytes:
+    """The cut of a state that is ahead of what was read anew: it still has all that it had."""
+    return changelog.encode_cut([max(both) for both in zip_longest(offsets, cut, fillvalue=0)])

@@ -82,7 +82,7 @@ class Log:
     """What a broker keeps.
 
     `outputs` are the records of the topics CHANGES and DEAD_LETTERS, `changes` those of the first before
-    they were encoded. `commits` counts them.
+    they were encoded. `offsets`: those of the group; commits without transactions leave them alone.
     """
 
     inputs: dict[str, list[InputRecord]]
@@ -90,7 +90,6 @@ class Log:
     changelog: list[LogRecord] = field(default_factory=list)
     outputs: dict[str, list[Message]] = field(default_factory=lambda: {CHANGES: [], DEAD_LETTERS: []})
     changes: list[Change] = field(default_factory=list)
-    commits: int = 0
 
 
 class Partition:
@@ -274,7 +273,7 @@ class Partition:
         meta = self.store.meta
         known = log.offsets if self.worker.transactional else meta.offsets
         offsets = {topic: known.get(topic, 0) for topic in log.inputs}
-        ends = {topic: len(records) + self._unread[topic] for topic, records in log.inputs.items()}
+        ends = {topic: len(records) for topic, records in log.inputs.items()}
         start = Start(offsets, ends, self.now, meta.watermark, meta.plan if meta.users else engine.plan.digest)
         self.core = PartitionCore(
             0, self.options.streams, engine, self.store, _decoded, self.clock, start,
@@ -333,9 +332,8 @@ class Partition:
         records = self._writer.changelog(batch)[CHANGELOG, 0]
         for key, value, _ in records[:-1] if torn else records:
             log.changelog.append(LogRecord(len(log.changelog), key or b"", value))
-        if not torn:
+        if self.worker.transactional:  # otherwise the changelog's mark alone says how far the inputs are in
             log.offsets |= batch.offsets
-            log.commits += 1
 
 
 def _decoded(value: bytes | Event, stream: Stream, key: bytes | None, origin: str) -> Event:

@@ -32,11 +32,12 @@ class FakeState(msgspec.Struct):
 
 @dataclass
 class FakeEngine:
-    """`fail_on`: ids of events, and "timer of USER"."""
+    """`fail_on`: ids of events, and "timer of USER". `settled`: whom `settle` was called for."""
 
     plan: FakePlan = field(default_factory=FakePlan)
     fail_on: set[str] = field(default_factory=set)
     stays: bool = False
+    settled: list[str] = field(default_factory=list)
 
     def new_state(self, user: str) -> FakeState:
         return FakeState(user, self.plan.digest)
@@ -44,7 +45,7 @@ class FakeEngine:
     def apply(self, state: FakeState, event: Event, watermark: int) -> list[Change]:
         if event.id in self.fail_on:
             raise ZeroDivisionError(event.id)
-        found = self.fire(state, event.ts)
+        found = self._fire(state, event.ts)
         if event.has_id and event.id in state.ids:
             return found
         if event.has_id:
@@ -59,10 +60,13 @@ class FakeEngine:
         return found
 
     def fire(self, state: FakeState, upto: int) -> list[Change]:
-        if state.due > upto:
-            return []
         if f"timer of {state.user}" in self.fail_on:
             raise ZeroDivisionError(state.user)
+        return self._fire(state, upto)
+
+    def _fire(self, state: FakeState, upto: int) -> list[Change]:
+        if state.due > upto:
+            return []
         at, state.due = state.due, NEVER
         state.clock = max(state.clock, at)
         state.count = 0
@@ -71,6 +75,7 @@ class FakeEngine:
 
     def settle(self, state: FakeState) -> list[Change]:
         state.plan_digest = self.plan.digest
+        self.settled.append(state.user)
         if SEGMENT not in state.members:
             return []
         state.due = NEVER
