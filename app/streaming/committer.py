@@ -13,6 +13,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
+from aiokafka import TopicPartition
+
 from app.observability.metrics import PartitionMetrics
 from app.streaming.core import PartitionCore
 from app.streaming.messages import Writer
@@ -122,7 +124,8 @@ class Committer:
     async def _commit(self, batch: Batch) -> None:
         writer, began = self._writer, time.monotonic()
         messages, last = writer.outgoing(batch, self._now()), writer.changelog(batch)
-        reached = await self._io.run(self._outbox.commit(messages, last, writer.offsets(batch), self._group))
+        offsets = {TopicPartition(topic, self._core.partition): offset for topic, offset in batch.offsets.items()}
+        reached = await self._io.run(self._outbox.commit(messages, last, offsets, self._group))
         logged = time.monotonic()
         meta = Meta(reached, batch.watermark, writer.log_name, batch.plan, 0, batch.offsets)
         await asyncio.get_running_loop().run_in_executor(self._disk, self._store.apply, batch.writes, meta)

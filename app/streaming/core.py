@@ -7,7 +7,8 @@ arguments. The store is read here and written by the driver, after the batch is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from app.domain.changes import Change
@@ -43,7 +44,10 @@ class Start:
 
 
 class Poisoned(Exception):
-    """The engine failed on a record or a user in a way nobody foresaw. What is in memory is no longer trusted."""
+    """The engine failed in a way nobody foresaw: what is in memory is no longer trusted.
+
+    It failed on the record of (topic, offset) or, with the topic "", on the timers of the user.
+    """
 
     def __init__(self, topic: str, offset: int, user: str) -> None:
         self.topic = topic
@@ -52,8 +56,23 @@ class Poisoned(Exception):
         super().__init__(f"{topic}@{offset} user {user!r}")
 
 
+@dataclass(slots=True)
+class Poison:
+    """What is set aside because the engine failed on it: records, as (topic, offset), and users, whose timers failed."""
+
+    records: set[tuple[str, int]] = field(default_factory=set)
+    users: set[str] = field(default_factory=set)
+
+    def add(self, poisoned: Poisoned) -> None:
+        """From the next session on, what failed is set aside."""
+        if poisoned.topic:
+            self.records.add((poisoned.topic, poisoned.offset))
+        else:
+            self.users.add(poisoned.user)
+
+
 class PartitionCore:
-    """See the module. `poison` is the set of (topic, offset) and ("", user) that are to be set aside.
+    """See the module. `poison` is what to set aside.
 
     Without `transactional` commits every state carries the offsets it includes, so that it stays exact when input is read again.
     """
@@ -69,7 +88,7 @@ class PartitionCore:
         start: Start,
         entries_max: int,
         transactional: bool = True,
-        poison: frozenset[tuple[str, int | str]] = frozenset(),
+        poison: Poison | None = None,
     ) -> None:
         self.partition = partition
         self.engine = engine
@@ -85,7 +104,8 @@ class PartitionCore:
         self._by_topic = {lane.topic: lane for lane in self.lanes}
         self._by_rank = {lane.stream.rank: number for number, lane in enumerate(self.lanes)}
         self._decode = decode
-        self._poison = poison
+        self._poison = poison or Poison()
+        self._sets_aside = bool(self._poison.records or self._poison.users)
         self._transactional = transactional
         self._latest = 0
         self._number = 1
@@ -95,7 +115,8 @@ class PartitionCore:
         self._states: list[tuple[str, bytes | None]] = []
         self._writes: list[UserWrite] = []
         self._offsets = {lane.topic: lane.next_offset for lane in self.lanes}
-        self._sweeps = Sweeps(self)
+        self._processed = self._next_offsets()  # by lane, as of before the slice that is being processed
+        self._sweeps = Sweeps(store, self.cache, engine)
 
     # ------------------------------------------------------------------------------------------- input
     def offer(self, updates: Iterable[LaneUpdate]) -> None:
@@ -122,9 +143,10 @@ class PartitionCore:
     def step(self, now: int) -> bool:
         """One slice of what there is to do at the wall-clock instant `now`; False when there is nothing."""
         if self.settling:
-            self._sweeps.settle_slice()
+            self._settle_slice()
             return True
         self._latest = self.clock.latest(now)
+        self._processed = self._next_offsets()
         entries = merge(self.lanes, SLICE_RECORDS, self._admit)
         if entries:
             self._process(entries)
@@ -152,7 +174,7 @@ class PartitionCore:
         self.weight += len(entries)
         for entry in entries:
             event = entry[3]
-            if (type(event) is not Event or self._poison) and not self._wanted(entry):
+            if (type(event) is not Event or self._sets_aside) and not self._wanted(entry):
                 continue
             user = event.user
             cached = users.get(user) or self.cache.load(user)
@@ -184,17 +206,18 @@ class PartitionCore:
     def _make_way(self, cached: Cached, event: Event, watermark: int) -> None:
         """Before an event behind the watermark: the user's timers that the watermark has passed fire, whatever the slicing was."""
         if event.ts < self.clock.earliest(watermark):
-            allowed = self.clock.allowed_lateness_ms
-            raise Refused("too_late", f"ts {event.ts} is {watermark - event.ts} ms behind the watermark, at most {allowed} are allowed")
+            behind, allowed = watermark - event.ts, self.clock.allowed_lateness_ms
+            raise Refused("too_late", f"{behind} ms behind the watermark, allowed_lateness is {allowed} ms")
         if cached.state.due <= watermark:
             self._fire(cached, watermark)
 
     def _counted(self, cached: Cached, entry: Entry) -> bool:
         """Whether the event is in the user's state already: without transactions a crash leaves states ahead of the offsets."""
-        lanes = self.lanes
-        if all(lane.next_offset >= offset for lane, offset in zip(lanes, cached.cut, strict=False)):
+        cut, number = cached.cut, self._by_rank[entry[1]]
+        if _passed(self._processed, cut):
             cached.cut = ()
-        return bool(cached.cut) and entry[2] < cached.cut[self._by_rank[entry[1]]]
+            return False
+        return number < len(cut) and entry[2] < cut[number]
 
     def _wanted(self, entry: Entry) -> bool:
         """The rare cases: refused when it was decoded, set aside after a failure, or in the user's state already."""
@@ -203,10 +226,13 @@ class PartitionCore:
             self._bury(entry, item)
             return False
         lane = self._lane(entry)
-        if (lane.topic, entry[2]) in self._poison or ("", item.user) in self._poison:
+        if (lane.topic, entry[2]) in self._poison.records or item.user in self._poison.users:
             self._bury(entry, Refused("internal", "the engine failed on this record; please report it with the definitions in force"))
             return False
         return True
+
+    def _next_offsets(self) -> list[int]:
+        return [lane.next_offset for lane in self.lanes]
 
     def _lane(self, entry: Entry) -> Lane:
         return self.lanes[self._by_rank[entry[1]]]
@@ -225,7 +251,7 @@ class PartitionCore:
     def _fire(self, cached: Cached, watermark: int) -> None:
         state = cached.state
         self._touch(cached)
-        if state.due <= watermark and ("", cached.user) not in self._poison:
+        if state.due <= watermark and cached.user not in self._poison.users:
             try:
                 self._changes += self.engine.fire(state, watermark)
             except Exception as error:
@@ -234,18 +260,20 @@ class PartitionCore:
             self.weight += 1
         self.wakeups.arm(cached, state.due)
 
-    def settle(self, cached: Cached) -> None:
-        """Brings one user under the definitions in force."""
+    def _settle_slice(self) -> None:
+        """Brings the next users under the definitions in force; after the last one the partition is under them."""
+        for cached in self._sweeps.unsettled():
+            self._settle(cached)
+        if self._sweeps.settled:
+            self.plan = self.engine.plan.digest
+
+    def _settle(self, cached: Cached) -> None:
         self._changes += self.engine.migrate(cached.state)
         self._touch(cached)
         cached.changed = True
         self.weight += 1
         if cached.state.due < cached.armed:
             self.wakeups.arm(cached, cached.state.due)
-
-    def untouched(self, cached: Cached) -> bool:
-        """Whether the next batch has nothing of this user so far."""
-        return cached.batch < self._number
 
     def _touch(self, cached: Cached) -> None:
         if cached.batch != self._number:
@@ -257,11 +285,17 @@ class PartitionCore:
         assert not self._dirty, "switch between batches only"
         self.engine = engine
         self.cache.switch(engine)
-        self._sweeps = Sweeps(self)
+        self._sweeps = Sweeps(self.store, self.cache, engine)
 
     def expire_slice(self, retention_ms: int) -> int:
-        """See `Sweeps.expire_slice`."""
-        return self._sweeps.expire_slice(retention_ms)
+        """Looks at the next users and forgets those idle for `retention_ms` whom nothing keeps; gives how many went.
+
+        One slice a second visits every user of a partition in hours or days, which is soon enough.
+        """
+        idle = self._sweeps.idle(self.watermark - retention_ms, self._number)
+        for user in idle:
+            self.forget(user)
+        return len(idle)
 
     def forget(self, user: str) -> None:
         """Removes the user's state with the next commit; what arrives later begins anew."""
@@ -288,11 +322,12 @@ class PartitionCore:
         dirty, at = self._dirty, len(self._writes)
         if at == len(dirty):
             return False
-        cut = changelog.NO_CUT if self._transactional else changelog.encode_cut([lane.next_offset for lane in self.lanes])
+        offsets = self._next_offsets()
+        cut = changelog.NO_CUT if self._transactional else changelog.encode_cut(offsets)
         capture, states, writes = self.cache.capture, self._states, self._writes
         for cached in dirty[at : at + SLICE_STATES]:
             changed = cached.changed
-            write = capture(cached, cut)
+            write = capture(cached, _furthest(offsets, cached.cut) if cached.cut and not _passed(offsets, cached.cut) else cut)
             writes.append(write)
             if changed:
                 states.append((cached.user, write.raw))
@@ -317,3 +352,13 @@ class PartitionCore:
         """The batch is in the log and in the store."""
         self.wakeups.written(batch.writes, batch.number)
         self.cache.release(batch.users, batch.number)
+
+
+def _passed(offsets: Sequence[int], cut: Sequence[int]) -> bool:
+    """Whether everything in a state of that cut lies before the offsets."""
+    return all(offset >= at for offset, at in zip(offsets, cut, strict=False))
+
+
+def _furthest(offsets: Sequence[int], cut: Sequence[int]) -> bytes:
+    """The cut of a state that is ahead of what was read anew: it still has all that it had."""
+    return changelog.encode_cut([max(both) for both in zip_longest(offsets, cut, fillvalue=0)])

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
 
-from aiokafka import TopicPartition
-
 from app.domain.changes import Change, ChangeKind, encode_change
 from app.domain.time import instant_text
-from app.streaming.outbox import Message
-from app.streaming.records import Batch, DeadLetter
+from app.streaming.records import Batch, DeadLetter, Headers, Message
 from tables import changelog
 from tables.changelog import Mark
 
@@ -58,7 +54,7 @@ class Writer:
             out[where] = [self._letter(letter, now) for letter in batch.letters]
         return out
 
-    def _headers(self, change: Change) -> list[tuple[str, bytes]]:
+    def _headers(self, change: Change) -> Headers:
         return [
             *self._fixed,
             ("ce_id", change.change_id.encode()),
@@ -88,10 +84,6 @@ class Writer:
         mark = Mark(self.log_name, batch.watermark, batch.plan, list(batch.offsets), list(batch.offsets.values()))
         records.append((changelog.MARK_KEY, changelog.encode_mark(mark), []))
         return {(self._topics.changelog, self._partition): records}
-
-    def offsets(self, batch: Batch) -> Mapping[TopicPartition, int]:
-        """What the group is told to be consumed."""
-        return {TopicPartition(topic, self._partition): offset for topic, offset in batch.offsets.items()}
 
 
 _TYPES: dict[ChangeKind, bytes] = {kind: f"hyperseg.segment.{kind}".encode() for kind in get_args(ChangeKind)}

@@ -15,12 +15,11 @@ from typing import Any
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerFenced, RecordTooLargeError
 
+from app.streaming.records import Message
+
 BATCH_BYTES_MAX = 768 * 1024  # uncompressed; brokers take 1 MiB unless told otherwise
 _RETRY_BACKOFF_MS = 5  # the default 100 ms doubles the 99th percentile of a commit
 _CLOSE_S_MAX = 3.0
-
-Headers = list[tuple[str, bytes]]
-Message = tuple[bytes | None, bytes | None, Headers]
 
 
 class Fenced(Exception):

@@ -31,7 +31,7 @@ from app.observability.logs import get_logger
 from app.observability.metrics import PartitionMetrics
 from app.streaming.beginning import Input, where_to_begin
 from app.streaming.committer import Committer, Pace
-from app.streaming.core import Decode, PartitionCore, Poisoned
+from app.streaming.core import Decode, PartitionCore, Poison, Poisoned
 from app.streaming.messages import Topics, Writer
 from app.streaming.outbox import Fenced, Link, Outbox, TooLarge
 from app.streaming.ports import StepEngine
@@ -98,7 +98,7 @@ class PartitionTask:
         self._deps = deps
         self._engine = deps.engine
         self._metrics = metrics
-        self._poison: set[tuple[str, int | str]] = set()
+        self._poison = Poison()
         self._letter_bytes_max: int | None = None
         self._session = random.getrandbits(62)
         self._number = 0
@@ -184,8 +184,7 @@ class PartitionTask:
         self.reason = f"partition {self.partition} is stalled: {said}"
 
     def _set_aside(self, poisoned: Poisoned) -> None:
-        where: tuple[str, int | str] = (poisoned.topic, poisoned.offset) if poisoned.topic else ("", poisoned.user)
-        self._poison.add(where)
+        self._poison.add(poisoned)
         log.error(
             "the engine failed; the record is set aside",
             partition=self.partition, topic=poisoned.topic, offset=poisoned.offset, user=poisoned.user, cause=repr(poisoned.__cause__),
@@ -241,7 +240,7 @@ class PartitionTask:
         start = await where_to_begin(deps.input, deps.streams, self.partition, store.meta, deps.transactional, self._engine.plan.digest)
         core = PartitionCore(
             self.partition, deps.streams, self._engine, store, deps.decode, deps.clock, start,
-            deps.cache_entries, deps.transactional, frozenset(self._poison),
+            deps.cache_entries, deps.transactional, self._poison,
         )  # fmt: skip
         self._session += 1
         self._number = 0

@@ -10,13 +10,17 @@ from app.domain.changes import Change
 from app.domain.errors import RefusalReason
 from tables.store import UserWrite
 
+Headers = list[tuple[str, bytes]]
+Message = tuple[bytes | None, bytes | None, Headers]
+"""A record to be written: key, value (None: a tombstone), headers."""
+
 
 class LaneUpdate(NamedTuple):
     """What a fetch brought for one topic of a partition.
 
-    `records` are aiokafka's; their `offset`, `key` and `value` are read. `position` is the offset the next fetch begins at.
-    `end` is where the readable part of the topic ended at the instant `asof` (epoch ms, taken before the broker was asked);
-    None: not known now, so the topic counts as behind.
+    `records` have an `offset`, a `key` and a `value` (bytes or None), as aiokafka's do. `position` is the offset the next fetch begins
+    at. `end` is where the readable part of the topic ended at the instant `asof` (epoch ms, taken before the broker was asked); None:
+    not known now, so the topic counts as behind.
     """
 
     topic: str

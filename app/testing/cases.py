@@ -1,4 +1,5 @@
-"""Reading a test file: cases of events, clock steps and the changes expected.
+"""Reading cases: events, clock steps and the changes expected. A test file has them for the definitions
+beside it:
 
     base: 2026-11-02T00:00:00Z          # optional: the instant that durations count from (this one: a Monday)
     options: {timezone: Europe/Berlin}  # optional: timezone, streams, session_gap, allowed_lateness, …
@@ -10,7 +11,16 @@
         changes: [1d enters cart_abandoner timer]
         members: {cart_abandoner: 1d}   # optional: who is in what at the end, since when
 
-`app.testing.notation` says how steps and changes are written. A case may have a `base` and `options` of its own.
+`app.testing.notation` says how steps and changes are written. A case may have a `base` and `options` of
+its own.
+
+An *own* case brings its definitions along, as those of the documentation do: `segments` and `groups`,
+or, for one segment named `s`, the keys of a segment at the top of the case:
+
+    - case: two clicks
+      when: count(click, last 1h) >= 2
+      steps: [0 click, 10m click]
+      changes: [10m enters s]
 """
 
 from __future__ import annotations
@@ -34,6 +44,9 @@ from app.testing.options import options_from
 SUFFIXES = (".test.yaml", ".test.yml")
 _FILE_KEYS = ("base", "options", "cases")
 _CASE_KEYS = ("case", "base", "options", "of", "steps", "until", "changes", "members")
+_SEGMENT_KEYS = ("when", "exit_when", "min_dwell", "cooldown", "for_each", "max_per_user")
+_OWN_KEYS = (*_CASE_KEYS, *_SEGMENT_KEYS, "segments", "groups", "yaml", "fails", "loads", "facts", "users")
+_EXPECTATIONS = ("changes", "members", "fails")
 T = TypeVar("T")
 Place = tuple[int, int]
 
@@ -60,6 +73,22 @@ class Case:
     changes: tuple[Expected, ...]
     members: dict[tuple[str, str, str | None], int] | None
     places: tuple[tuple[str, Place], ...]
+
+
+@dataclass(frozen=True)
+class OwnCase(Case):
+    """A case with the definitions it is about, as YAML text.
+
+    `yaml` in place of definitions is their text as it stands. `fails`: texts that one of its errors holds
+    together; `loads`: the segments that load all the same. `facts`: (expression, value, needs) of the last
+    change. `users`: 1 where the case must not be run for several users at once.
+    """
+
+    definitions: str
+    fails: tuple[str, ...]
+    loads: tuple[str, ...]
+    facts: tuple[tuple[str, Any, str], ...]
+    users: int | None
 
 
 def find_files(path: str | Path) -> list[Path]:
@@ -95,6 +124,18 @@ def read_text(text: str, file: str, options: EngineOptions) -> list[Case]:
         raise reader.error(root, "a test file has cases", "no cases", "cases: [{case: …, steps: […], changes: […]}]")
     base, options = reader.setting(keys, notation.instant(notation.BASE, 0), options)
     return [reader.case(node, base, options) for node in reader.items(keys["cases"], "cases")]
+
+
+def read_own(text: str, file: str, options: EngineOptions) -> list[OwnCase]:
+    """The cases in a text that bring their definitions: a list, or one alone, which then needs no name.
+
+    Raises CaseError.
+    """
+    root = compose(text, file).root
+    reader = _Reader(file)
+    if isinstance(root, yaml.MappingNode):
+        return [reader.own(root, options, file)]
+    return [reader.own(node, options) for node in reader.items(root, "the file")]
 
 
 def check_names(case: Case, segments: Collection[str], groups: Collection[str]) -> None:
@@ -167,10 +208,26 @@ class _Reader:
         return base, options
 
     def case(self, node: yaml.Node, base: int, options: EngineOptions) -> Case:
-        keys = self.mapping(node, _CASE_KEYS, "a case")
-        if "case" not in keys:
+        return self._case(node, self.mapping(node, _CASE_KEYS, "a case"), base, options)
+
+    def own(self, node: yaml.Node, options: EngineOptions, name: str | None = None) -> OwnCase:
+        """`name` is that of a case without one."""
+        keys = self.mapping(node, _OWN_KEYS, "a case")
+        case = self._case(node, keys, notation.instant(notation.BASE, 0), options, name)
+        given = {key: plain(value) for key, value in keys.items()}
+        return OwnCase(
+            **vars(case),
+            definitions=given["yaml"] if "yaml" in given else _definitions(given),
+            fails=tuple(given.get("fails", ())),
+            loads=tuple(given.get("loads", ())),
+            facts=tuple(tuple(fact) for fact in given.get("facts", ())),
+            users=given.get("users"),
+        )
+
+    def _case(self, node: yaml.Node, keys: dict[str, yaml.Node], base: int, options: EngineOptions, name: str | None = None) -> Case:
+        if name is None and "case" not in keys:
             raise self.error(node, "a case has a name", "no case", "case: what happens")
-        if "changes" not in keys and "members" not in keys:
+        if not any(key in keys for key in _EXPECTATIONS):
             raise self.error(node, "a case expects something", "neither changes nor members", "changes: […], empty where nothing changes")
         base, options = self.setting(keys, base, options)
         steps = tuple(
@@ -185,7 +242,7 @@ class _Reader:
         places: list[tuple[str, Place]] = []
         of = self._of(keys.get("of"), places)
         return Case(
-            name=str(plain(keys["case"])),
+            name=str(plain(keys["case"])) if "case" in keys else str(name),
             file=self._file,
             line=where(node)[0],
             options=options,
@@ -222,6 +279,13 @@ class _Reader:
             places.append((member[1], where(key)))
             found[member] = self.told(value, lambda text: notation.instant(text, base))
         return found
+
+
+def _definitions(given: dict[str, Any]) -> str:
+    """The text of the definitions in a case: what is written at its top is one segment, `s`."""
+    top = {key: given[key] for key in _SEGMENT_KEYS if key in given}
+    segments = [*given.get("segments", []), *([{"name": "s", **top}] if top else [])]
+    return yaml.safe_dump({"segments": segments, "groups": given.get("groups", [])}, sort_keys=False, width=100_000)
 
 
 def _base(text: str) -> int:

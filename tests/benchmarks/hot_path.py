@@ -18,6 +18,7 @@ from typing import NamedTuple
 import orjson
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+import app.streaming.outbox  # noqa: F401  # batches are compressed as the worker's producers compress them
 from app.domain.decode import decode_event
 from app.domain.options import EngineOptions
 from app.engine.engine import Engine

@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.mutants.mutations import MUTATIONS, Mutation
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("app", "tests", "segments", "pyproject.toml")
+COPIED = ("app", "tables", "tests", "segments", "pyproject.toml")
 TIMEOUT_S = 300
 WORKERS = 2
 

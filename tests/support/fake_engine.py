@@ -1,4 +1,4 @@
-"""A tiny engine with the real one's interface: counts events, `enters` at the third, exits one hour later by timer."""
+"""A tiny engine with the real one's interface: counts events, `enters` at the third, exits one hour later by timer (or `stays`)."""
 
 from __future__ import annotations
 
@@ -32,8 +32,12 @@ class FakeState(msgspec.Struct):
 
 @dataclass
 class FakeEngine:
+    """`fail_on`: ids of events, and "timer of USER". `settled`: whom `settle` was called for."""
+
     plan: FakePlan = field(default_factory=FakePlan)
     fail_on: set[str] = field(default_factory=set)
+    stays: bool = False
+    settled: list[str] = field(default_factory=list)
 
     def new_state(self, user: str) -> FakeState:
         return FakeState(user, self.plan.digest)
@@ -41,7 +45,7 @@ class FakeEngine:
     def apply(self, state: FakeState, event: Event, watermark: int) -> list[Change]:
         if event.id in self.fail_on:
             raise ZeroDivisionError(event.id)
-        found = self.fire(state, event.ts)
+        found = self._fire(state, event.ts)
         if event.has_id and event.id in state.ids:
             return found
         if event.has_id:
@@ -51,11 +55,16 @@ class FakeEngine:
         state.count += 1
         if state.count >= ENTER_AT and SEGMENT not in state.members:
             state.members[SEGMENT] = state.clock
-            state.due = state.clock + HOUR_MS
+            state.due = NEVER if self.stays else state.clock + HOUR_MS
             found.append(self._change(state, "entered", state.clock, late, Cause("event", event.id, event.stream, event.ts)))
         return found
 
     def fire(self, state: FakeState, upto: int) -> list[Change]:
+        if f"timer of {state.user}" in self.fail_on:
+            raise ZeroDivisionError(state.user)
+        return self._fire(state, upto)
+
+    def _fire(self, state: FakeState, upto: int) -> list[Change]:
         if state.due > upto:
             return []
         at, state.due = state.due, NEVER
@@ -66,6 +75,7 @@ class FakeEngine:
 
     def migrate(self, state: FakeState) -> list[Change]:
         state.plan_digest = self.plan.digest
+        self.settled.append(state.user)
         if SEGMENT not in state.members:
             return []
         state.due = NEVER

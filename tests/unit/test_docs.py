@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -26,16 +25,14 @@ from app.rules import parser
 from app.rules.ast import Window, nodes
 from app.rules.definitions import load_text
 from app.rules.model import Definitions
-from app.rules.plan import compile_plan
-from app.testing.cases import Case, read_text
-from app.testing.driver import Driver
-from app.testing.notation import Fire
-from app.testing.running import run_case
+from app.rules.plan import Plan, compile_plan
+from app.testing import Driver
+from app.testing.cases import OwnCase, read_own, read_text
+from app.testing.running import drive, run_case
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "segments.md"
 OPTIONS = EngineOptions()
-SHORT = ("when", "exit_when", "min_dwell", "cooldown", "for_each", "max_per_user")
 WINDOWS = {"ever", "last", "today", "this week", "this month", "session", "range"}
 COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
 TEXT_OPERATORS = {"contains", "starts_with", "ends_with"}
@@ -69,20 +66,12 @@ def following(kind: str, after: str) -> list[tuple[Block, Block]]:
     return [(BLOCKS[i - 1], block) for i, block in enumerate(BLOCKS) if block.kind == kind and BLOCKS[i - 1].kind == after]
 
 
-def definitions_of(raw: dict[str, Any]) -> str:
-    short = {key: raw[key] for key in SHORT if key in raw}
-    segments = [*raw.get("segments", []), *([{"name": "s", **short}] if short else [])]
-    return yaml.safe_dump({"segments": segments, "groups": raw.get("groups", [])}, sort_keys=False, width=100_000)
+def case_of(block: Block) -> OwnCase:
+    return read_own(block.text, str(block), OPTIONS)[0]
 
 
-def case_of(block: Block) -> tuple[Definitions, Case]:
-    raw = yaml.safe_load(block.text)
-    unknown = raw.keys() - {*SHORT, "segments", "groups", "options", "steps", "until", "changes", "members"}
-    assert not unknown, unknown
-    case = {"case": str(block), **{key: raw[key] for key in ("steps", "until", "changes", "members") if key in raw}}
-    whole = yaml.safe_dump({"options": raw.get("options", {}), "cases": [case]}, width=100_000)
-    read = read_text(whole, PAGE.name, OPTIONS)[0]
-    return loaded(definitions_of(raw), read.options), read
+def plan_of(case: OwnCase) -> Plan:
+    return compile_plan(loaded(case.definitions, case.options), case.options)
 
 
 def loaded(text: str, options: EngineOptions = OPTIONS) -> Definitions:
@@ -93,9 +82,8 @@ def loaded(text: str, options: EngineOptions = OPTIONS) -> Definitions:
 
 @pytest.mark.parametrize("block", TESTS, ids=str)
 def test_example(block: Block) -> None:
-    definitions, case = case_of(block)
-    outcome = run_case(compile_plan(definitions, case.options), case)
-    assert outcome.diff == ()
+    case = case_of(block)
+    assert run_case(plan_of(case), case).diff == ()
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.kind == "yaml"], ids=str)
@@ -105,10 +93,9 @@ def test_definitions_load(block: Block) -> None:
 
 @pytest.mark.parametrize(("before", "block"), following("json change", "yaml test"), ids=str)
 def test_the_change_is_as_shown(before: Block, block: Block) -> None:
-    definitions, case = case_of(before)
-    driver = Driver(compile_plan(definitions, case.options), case.options)
-    driver.feed(*(step for step in case.steps if not isinstance(step, Fire)))
-    driver.advance(to=case.until)
+    case = case_of(before)
+    driver = Driver(plan_of(case), case.options)
+    drive(driver, case.steps, case.until)
     change = msgspec.to_builtins(driver.changes[0])
     shown = json.loads(block.text)
     assert {**change, "emitted_at": shown["emitted_at"]} == shown
@@ -140,7 +127,7 @@ def test_every_block_is_of_a_known_kind() -> None:
 def examples() -> Iterator[str]:
     """The conditions of the cases."""
     for block in TESTS:
-        for segment in yaml.safe_load(definitions_of(yaml.safe_load(block.text)))["segments"]:
+        for segment in yaml.safe_load(case_of(block).definitions)["segments"]:
             yield from (segment[key] for key in ("when", "exit_when") if key in segment)
 
 

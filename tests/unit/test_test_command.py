@@ -7,15 +7,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from app import cli
 from app.domain.errors import DefinitionError, InputError
 from app.domain.events import Event
 from app.domain.options import EngineOptions
-from app.testing import CRASH, REBALANCE, Driver, Duplicate, notation
-from app.testing.cases import CaseError, read_text
+from app.streaming.watermark import Clock
+from app.testing import (
+    CRASH,
+    CRASH_BEFORE_STORE,
+    DISK_LOST,
+    REBALANCE,
+    Advance,
+    Driver,
+    Duplicate,
+    Late,
+    Raw,
+    Switch,
+    Unread,
+    WorkerOptions,
+    notation,
+)
+from app.testing.cases import CaseError, read_own, read_text
+from app.testing.faults import Fault
 from app.testing.notation import Fire, NotationError, change, instant, member, spelled, step
 from app.testing.options import options_from
+from app.testing.running import run_case
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = instant(notation.BASE, 0)
@@ -248,6 +266,50 @@ def test_a_case_may_have_its_own_base_and_options() -> None:
         read_text("cases: [{case: a, base: soon, changes: []}]", "f", EngineOptions())
 
 
+OWN = """
+- case: two clicks
+  when: count(click, last 1h) >= 2
+  exit_when: any(cart)
+  steps: [0 click, 10m click]
+  changes: [10m enters s]
+- case: a group
+  segments: [{name: a, when: any(click)}, {name: b, when: any(cart)}]
+  groups: [{name: g, segments: [a, b]}]
+  changes: []
+- case: a mistake
+  yaml: "segments: [{name: a, when: any(clik)}]"
+  fails: [unknown stream, clik]
+"""
+
+
+def test_cases_that_bring_their_definitions() -> None:
+    one, grouped, mistaken = read_own(OWN, "f", EngineOptions())
+    assert yaml.safe_load(one.definitions)["segments"] == [
+        {"name": "s", "when": "count(click, last 1h) >= 2", "exit_when": "any(cart)"},
+    ]
+    assert [(change.at - BASE, change.name) for change in one.changes] == [(600_000, "s")]
+    assert run_case(Driver.of_text(one.definitions).plan, one).passed
+    assert Driver.of_text(grouped.definitions).plan.groups[0].name == "g"
+    assert (mistaken.definitions, mistaken.fails) == ("segments: [{name: a, when: any(clik)}]", ("unknown stream", "clik"))
+    alone = read_own("when: any(click)\nchanges: []", "the page", EngineOptions())
+    assert [case.name for case in alone] == ["the page"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- {case: c, wen: any(click), changes: []}", 'f:1:13: unknown key; found "wen"; expected one of case, base'),
+        ("- {case: c, steps: [0 clik], changes: []}", 'f:1:21: unknown stream; found "clik"'),
+        ("- {when: any(click), changes: []}", "f:1:3: a case has a name; found no case"),
+        ("- {case: c, when: any(click)}", "f:1:3: a case expects something"),
+    ],
+)
+def test_errors_of_own_cases_say_where(text: str, said: str) -> None:
+    with pytest.raises(CaseError) as raised:
+        read_own(text, "f", EngineOptions())
+    assert said in str(raised.value)
+
+
 # --- the driver --------------------------------------------------------------------------------------------------
 
 CLICK = {"type": "click", "user_id": "u", "ts": "2026-11-02T10:00:00Z", "category": "yoga"}
@@ -291,6 +353,64 @@ def test_faults_change_nothing() -> None:
     troubled.feed(first, CRASH, Duplicate(first), second, REBALANCE, Duplicate(second))
     assert troubled.lines() == plain.lines()
     assert names(troubled.advance("1h")) == names(plain.advance("1h")) == ["exited keen"]
+
+
+@pytest.mark.parametrize("fault", [CRASH, CRASH_BEFORE_STORE, REBALANCE, DISK_LOST])
+@pytest.mark.parametrize("transactional", [True, False])
+def test_what_was_not_committed_is_read_again(fault: Fault, transactional: bool) -> None:
+    plain = driver()
+    troubled = Driver.of_text(DEFINITIONS, worker=WorkerOptions(commit_every=100, transactional=transactional))
+    first, second = {**CLICK, "event_id": "a"}, {**LATER, "event_id": "b"}
+    plain.feed(first, second)
+    assert names(troubled.feed(first, second, fault)) == names(plain.changes)
+    assert troubled.lines() == plain.lines()
+    assert troubled.members("u") == plain.members("u")
+
+
+def test_silence_is_an_item_too() -> None:
+    run = driver()
+    assert names(run.feed(CLICK, LATER, Advance("49m"), Late(CLICK))) == ["moved tier", "entered keen", "entered likes"]
+    assert run.watermark == LATER_MS + 49 * 60_000
+    assert names(run.feed(Unread("carts", 1), Advance(60_000))) == [], "a topic behind its end keeps time where it is"
+    assert names(run.feed(Unread("carts", 0))) == ["exited keen"]
+    assert run.watermark == LATER_MS + 50 * 60_000
+
+
+def test_bytes_as_a_producer_sent_them() -> None:
+    run = driver()
+    record = Raw("clicks", json.dumps({"event_id": "a", "ts": CLICK["ts"], "user_id": "u"}).encode(), b"u")
+    foreign = Raw("clicks", record.value, b"v")
+    run.feed(record, Duplicate(record), foreign, {**LATER, "event_id": "b"})
+    assert [(reason, given) for reason, _, given in run.refused] == [("key_mismatch", foreign)]
+    assert "keen" in run.members("u")
+
+
+def test_other_definitions_take_over() -> None:
+    run = driver()
+    run.feed(CLICK, LATER)
+    other = Driver.of_text("segments: [{name: keen, when: any(cart)}, {name: eager, when: 'count(click, last 1h) >= 2'}]")
+    changes = run.feed(Switch(other.engine))
+    assert names(changes) == ["moved tier", "exited likes", "entered eager", "exited keen"]
+    assert {change.cause.kind for change in changes} == {"definition"}
+    assert run.plan is other.plan
+    assert names(run.feed(REBALANCE, Advance("50m"))) == ["exited eager"]
+
+
+def test_a_wall_clock_where_one_is_given() -> None:
+    run = Driver.of_text(DEFINITIONS, worker=WorkerOptions(clock=Clock(max_future_ms=1_000), now=LATER_MS))
+    run.feed({**LATER, "ts": LATER_MS + 1_000}, {**LATER, "ts": LATER_MS + 1_001})
+    assert [reason for reason, _, _ in run.refused] == ["in_future"]
+    with pytest.raises(ValueError, match="only events move time"):
+        Driver.of_text(DEFINITIONS, worker=WorkerOptions(clock=Clock(wall=False))).advance("1h")
+
+
+def test_what_cannot_be_fed() -> None:
+    with pytest.raises(TypeError, match=r"found \[\{'type': 'click'.*spread a list with \*"):
+        driver().feed([CLICK])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'email' is not read; expected one of profile, click"):
+        driver().feed(Event("u", LATER_MS, "email", 4, "e", True, {}))
+    with pytest.raises(ValueError, match="'cart' is not read; expected one of profiles, clicks"):
+        driver().feed(Unread("cart", 1))
 
 
 def test_records_that_do_not_fit_are_refused_and_stop_nothing() -> None:
