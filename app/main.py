@@ -44,8 +44,8 @@ from app.streaming.transport import KafkaInput
 from app.streaming.watchdog import CHECK_S, Watchdog
 from app.streaming.watermark import Clock
 from app.web.application import UVICORN_OPTIONS, build_app
+from app.web.deps import WebDeps
 from app.web.feed import ChangeFeed
-from app.web.ports import WebDeps
 from tables.rocks import RocksKv, shared_cache
 
 log = get_logger(__name__)

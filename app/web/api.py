@@ -12,16 +12,15 @@ from starlette.responses import Response
 from app.domain import limits as domain_limits
 from app.domain.members import value_of
 from app.web import limits, models
-from app.web.catalogue import Catalogue, completeness
-from app.web.gather import Gather, decode_cursor, encode_cursor
+from app.web.deps import WebDeps
+from app.web.fanout import Fanout, decode_cursor, encode_cursor
 from app.web.guard import path_text
 from app.web.metrics import WebMetrics
-from app.web.people import People, json_response
-from app.web.ports import WebDeps
-from app.web.positions import decode_position
 from app.web.problems import MEDIA_TYPE, Problem
+from app.web.segments import Segments, completeness
 from app.web.sse import EventStreamResponse
-from app.web.stream import ChangeStream, Wish
+from app.web.stream import ChangeStream, StreamRequest, decode_position
+from app.web.users import Users, json_response
 from app.wording.words import change_words
 
 _USER_CHARS = domain_limits.USER_ID_CHARS_MAX * 3  # %2F and %25 are still encoded here
@@ -41,22 +40,22 @@ def _answers(model: Any, *problems: int) -> dict[int | str, dict[str, Any]]:
     return {200: {"model": model}, **bad}
 
 
-def router(deps: WebDeps, people: People, catalogue: Catalogue, gather: Gather, metrics: WebMetrics) -> APIRouter:
+def router(deps: WebDeps, users: Users, segments: Segments, fanout: Fanout, metrics: WebMetrics) -> APIRouter:
     """All routes of the API on this worker."""
     api = APIRouter(prefix="/api")
-    _users(api, deps, people, catalogue)
-    _segments(api, deps, catalogue, gather)
+    _users(api, deps, users, segments)
+    _segments(api, deps, segments, fanout)
     _changes(api, deps, metrics)
-    _status(api, deps, gather)
+    _status(api, deps, fanout)
     return api
 
 
-def _users(api: APIRouter, deps: WebDeps, people: People, catalogue: Catalogue) -> None:
+def _users(api: APIRouter, deps: WebDeps, users: Users, segments: Segments) -> None:
     @api.get("/users/{user_id}", summary="One user", responses=_answers(models.User, 404, 502, 503, 504), tags=["users"])
     async def user(request: Request, user_id: UserId) -> Response:
         """Memberships with since-when and why, profile, every signal's current value, next timer, consent."""
         name = _user_id(user_id)
-        return await people.answer(request, name, lambda: deps.state.describe(name))
+        return await users.answer(request, name, lambda: deps.state.describe(name))
 
     @api.get(
         "/users/{user_id}/explain", summary="Why in, why not", responses=_answers(models.Explanation, 404, 502, 503, 504), tags=["users"]
@@ -65,8 +64,8 @@ def _users(api: APIRouter, deps: WebDeps, people: People, catalogue: Catalogue) 
         """Which condition holds, which fails, and when it would flip by itself; of one segment or of all."""
         name = _user_id(user_id)
         if segment is not None:
-            catalogue.find(segment)
-        return await people.answer(request, name, lambda: deps.state.explain(name, segment, at))
+            segments.find(segment)
+        return await users.answer(request, name, lambda: deps.state.explain(name, segment, at))
 
 
 def _user_id(text: str) -> str:
@@ -76,27 +75,27 @@ def _user_id(text: str) -> str:
     return user
 
 
-def _segments(api: APIRouter, deps: WebDeps, catalogue: Catalogue, gather: Gather) -> None:
+def _segments(api: APIRouter, deps: WebDeps, segments: Segments, fanout: Fanout) -> None:
     @api.get("/segments", summary="All segments", responses=_answers(models.Segments), tags=["segments"])
-    async def segments(
+    async def segment_list(
         limit: int = Query(limits.SEGMENTS_PAGE_DEFAULT, ge=1, le=limits.SEGMENTS_PAGE_MAX),
         cursor: int = Query(0, ge=0, le=domain_limits.DEFINITIONS_MAX, description="`next` of the page before."),
         q: str = Query("", max_length=200, description="Part of the name, title, group or a tag."),
         points: int = Query(0, ge=0, le=limits.SPARK_POINTS_MAX, description="How many past sizes to give, five seconds apart."),
     ) -> Response:
         """Definitions in force with live sizes and how many entered and left in the last minute."""
-        return json_response(await catalogue.page(cursor, limit, q, points))
+        return json_response(await segments.page(cursor, limit, q, points))
 
     @api.get("/sizes", summary="Sizes alone", responses=_answers(models.SizesAnswer), tags=["segments"])
     async def sizes(local: Local = False) -> Response:
         """Members now by member key: all there is to sum over workers."""
-        found = await gather.sizes(local)
+        found = await fanout.sizes(local)
         return json_response({"sizes": dict(found.by_key), **completeness(found.missing)})
 
     @api.get("/segments/{name}", summary="One segment", responses=_answers(models.SegmentDetail, 404), tags=["segments"])
     async def segment(name: SegmentName) -> Response:
         """The definition, its size, its largest values, and who came and went in the last hour."""
-        return json_response(await catalogue.detail(path_text(name)))
+        return json_response(await segments.detail(path_text(name)))
 
     @api.get("/segments/{name}/members", summary="Its members", responses=_answers(models.Members, 404), tags=["segments"])
     async def members(
@@ -106,9 +105,9 @@ def _segments(api: APIRouter, deps: WebDeps, catalogue: Catalogue, gather: Gathe
         local: Local = False,
     ) -> Response:
         """Members over all workers, page by page, in a fixed order."""
-        found = catalogue.find(path_text(name))["name"]
+        found = segments.find(path_text(name))["name"]
         after = decode_cursor(cursor) if cursor else None
-        rows, missing = await gather.members(f"/api/segments/{found}/members", found, after, limit, local)
+        rows, missing = await fanout.members(f"/api/segments/{found}/members", found, after, limit, local)
         page: dict[str, Any] = {"segment": found, **completeness(missing)}
         page["members"] = [{"user_id": row.user, "value": value_of(row.member_key), "since": row.since} for row in rows]
         page["next"] = encode_cursor(rows[-1][:2]) if len(rows) == limit else None
@@ -134,8 +133,8 @@ def _changes(api: APIRouter, deps: WebDeps, metrics: WebMetrics) -> None:
         if len(open_streams) >= limits.STREAM_CLIENTS_MAX:
             detail = f"{limits.STREAM_CLIENTS_MAX} streams are open on this worker already."
             raise Problem(503, "too-many-streams", detail, {"Retry-After": "5"})
-        wish = Wish(segment, user, decode_position(last_event_id or after or ""), words, per_second)
-        stream = ChangeStream(deps.feed, wish, _with_words if words else bytes, metrics, readers)
+        asked = StreamRequest(segment, user, decode_position(last_event_id or after or ""), words, per_second)
+        stream = ChangeStream(deps.feed, asked, _with_words if words else bytes, metrics, readers)
         return EventStreamResponse(stream.pieces(), metrics, open_streams)
 
     open_streams: set[object] = set()
@@ -146,11 +145,11 @@ def _with_words(raw: bytes) -> bytes:
     return orjson.dumps({**change, "words": change_words(change)})
 
 
-def _status(api: APIRouter, deps: WebDeps, gather: Gather) -> None:
+def _status(api: APIRouter, deps: WebDeps, fanout: Fanout) -> None:
     @api.get("/status", summary="The workers", responses=_answers(models.Status), tags=["operation"])
     async def status(local: Local = False) -> Response:
         """Partitions, watermarks, lag, commit times and rates of every worker."""
-        workers, missing = ([deps.state.status()], []) if local else await gather.statuses()
+        workers, missing = ([deps.state.status()], []) if local else await fanout.statuses()
         head = {"version": deps.version, "now": deps.clock(), "bind": deps.bind, "note": bind_note(deps)}
         return json_response({**head, "workers": workers, **completeness(missing)})
 

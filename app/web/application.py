@@ -11,13 +11,13 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.web import api, console, limits, ops, problems
-from app.web.catalogue import Catalogue
+from app.web.deps import WebDeps
+from app.web.fanout import Fanout
 from app.web.forward import Forwarder
-from app.web.gather import Gather
 from app.web.guard import Guard
 from app.web.metrics import WebMetrics
-from app.web.people import People
-from app.web.ports import WebDeps
+from app.web.segments import Segments
+from app.web.users import Users
 
 # What the server that runs the application is told. Open streams end by themselves when the feed is closed; the time-out is for stuck ones.
 UVICORN_OPTIONS = {
@@ -42,9 +42,9 @@ def build_app(deps: WebDeps, transport: httpx.AsyncBaseTransport | None = None, 
     """
     metrics = WebMetrics(deps.registry)
     forwarder = Forwarder(metrics, transport)
-    gather = Gather(deps, forwarder)
-    people = People(deps, forwarder)
-    catalogue = Catalogue(deps, gather)
+    fanout = Fanout(deps, forwarder)
+    users = Users(deps, forwarder)
+    segments = Segments(deps, fanout)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -53,9 +53,9 @@ def build_app(deps: WebDeps, transport: httpx.AsyncBaseTransport | None = None, 
         await forwarder.close()
 
     app = FastAPI(title=deps.title, version=deps.version, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.include_router(api.router(deps, people, catalogue, gather, metrics))
+    app.include_router(api.router(deps, users, segments, fanout, metrics))
     app.include_router(ops.router(deps))
-    console.mount(app, deps, people, catalogue, gather)
+    console.mount(app, deps, users, segments, fanout)
     problems.install(app)
     app.add_middleware(_Measured, metrics=metrics)
     app.add_middleware(Guard, hosts=hosts)

@@ -14,21 +14,21 @@ from app.domain import limits as domain_limits
 from app.domain.members import value_of
 from app.web import limits
 from app.web.api import bind_note
-from app.web.catalogue import Catalogue
-from app.web.feed import Entry
-from app.web.gather import Gather, decode_cursor, encode_cursor
+from app.web.deps import WebDeps
+from app.web.fanout import Fanout, decode_cursor, encode_cursor
+from app.web.feed import FeedEntry
 from app.web.guard import path_text
-from app.web.people import People
-from app.web.ports import WebDeps
-from app.web.positions import encode_position
 from app.web.problems import Problem, as_problem
 from app.web.render import STATIC, Pages, path
+from app.web.segments import Segments
+from app.web.stream import encode_position
+from app.web.users import Users
 from app.wording.words import change_words, member_name, readable
 
 
-def mount(app: FastAPI, deps: WebDeps, people: People, catalogue: Catalogue, gather: Gather) -> None:
+def mount(app: FastAPI, deps: WebDeps, users: Users, segments: Segments, fanout: Fanout) -> None:
     """Add the console and its static files to `app`."""
-    console = Console(deps, people, catalogue, gather)
+    console = Console(deps, users, segments, fanout)
     routes = APIRouter(include_in_schema=False)
     routes.add_api_route("/", console.overview)
     routes.add_api_route("/segments/{name}", console.segment)
@@ -42,17 +42,17 @@ def mount(app: FastAPI, deps: WebDeps, people: People, catalogue: Catalogue, gat
 class Console:
     """One method a page."""
 
-    def __init__(self, deps: WebDeps, people: People, catalogue: Catalogue, gather: Gather) -> None:
+    def __init__(self, deps: WebDeps, users: Users, segments: Segments, fanout: Fanout) -> None:
         self._deps = deps
-        self._people = people
-        self._catalogue = catalogue
-        self._gather = gather
+        self._users = users
+        self._segments = segments
+        self._fanout = fanout
         self._pages = Pages(deps.title, deps.version)
 
     async def overview(self, q: str = Query("", max_length=200), start: int = Query(0, ge=0, le=domain_limits.DEFINITIONS_MAX)) -> Response:
         """All segments, the live feed, the cluster in five numbers."""
-        page = await self._catalogue.page(start, limits.SEGMENTS_PAGE_DEFAULT, q, limits.SPARK_POINTS_MAX // 2)
-        workers, _ = await self._gather.statuses()
+        page = await self._segments.page(start, limits.SEGMENTS_PAGE_DEFAULT, q, limits.SPARK_POINTS_MAX // 2)
+        workers, _ = await self._fanout.statuses()
         numbers = _numbers(workers, page)
         return self._pages.page("overview.html", **self._common(), page=page, q=q, start=start, numbers=numbers, changes=self._recent())
 
@@ -61,10 +61,10 @@ class Console:
         return await self._shown(lambda: self._segment(path_text(name), cursor))
 
     async def _segment(self, name: str, cursor: str | None) -> Response:
-        detail = await self._catalogue.detail(name)
+        detail = await self._segments.detail(name)
         after = decode_cursor(cursor) if cursor else None
         count = limits.MEMBERS_PAGE_DEFAULT
-        rows, _ = await self._gather.members(f"/api/segments/{name}/members", name, after, count, local=False)
+        rows, _ = await self._fanout.members(f"/api/segments/{name}/members", name, after, count, local=False)
         members = [{"user_id": row.user, "value": value_of(row.member_key), "since": row.since} for row in rows]
         following = encode_cursor(rows[-1][:2]) if len(rows) == count else None
         recent = self._recent(segment=name)
@@ -80,10 +80,10 @@ class Console:
         return await self._shown(lambda: self._user(request, path_text(user_id), segment))
 
     async def _user(self, request: Request, user: str, segment: str | None) -> Response:
-        owner = self._people.owner(user)
+        owner = self._users.owner(user)
         if owner is not None:
-            return await self._people.forward(request, owner)
-        described = await self._people.local(user, lambda: self._deps.state.describe(user))
+            return await self._users.forward(request, owner)
+        described = await self._users.local(user, lambda: self._deps.state.describe(user))
         upcoming = sorted([item for item in described.get("next") or () if item.get("flips_at")], key=lambda item: int(item["flips_at"]))
         values: dict[str, Any] = {"user": described, "upcoming": upcoming, "changes": self._recent(user=user), "asked": segment}
         values["names"] = [item["name"] for item in self._deps.state.definitions()]
@@ -91,14 +91,14 @@ class Console:
         return self._pages.page("user.html", **self._common(), **values)
 
     async def _explained(self, user: str, segment: str) -> dict[str, Any]:
-        name = self._catalogue.find(segment)["name"]
-        explained = await self._people.local(user, lambda: self._deps.state.explain(user, name, None))
+        name = self._segments.find(segment)["name"]
+        explained = await self._users.local(user, lambda: self._deps.state.explain(user, name, None))
         answers = [{**answer, "parts": readable(answer["parts"])} for answer in explained.get("answers") or ()]
         return {**explained, "answers": answers}
 
     async def workers(self) -> Response:
         """Every worker and its partitions."""
-        workers, missing = await self._gather.statuses()
+        workers, missing = await self._fanout.statuses()
         note = bind_note(self._deps)
         return self._pages.page(
             "workers.html", **self._common(), workers=workers, missing=missing, note=note, unready=self._deps.state.unready()
@@ -120,7 +120,7 @@ class Console:
         return [_shown_change(entry) for entry in self._deps.feed.recent(limits.RECENT_CHANGES_MAX, segment, user)]
 
 
-def _shown_change(entry: Entry) -> dict[str, Any]:
+def _shown_change(entry: FeedEntry) -> dict[str, Any]:
     change = orjson.loads(entry.raw)
     member = None if change["change"] == "moved" else member_name(change["segment"], change.get("value"))
     return {**change, "words": change_words(change), "member": member}

@@ -7,9 +7,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
 from app.web import models
-from app.web.people import json_response
-from app.web.ports import WebDeps
+from app.web.deps import WebDeps
 from app.web.problems import MEDIA_TYPE, Problem
+from app.web.users import json_response
 
 
 def router(deps: WebDeps) -> APIRouter:

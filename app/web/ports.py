@@ -9,14 +9,8 @@ A *user* is always the user id as it is in the events.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, Protocol, TypedDict
-
-from prometheus_client import CollectorRegistry
-
-if TYPE_CHECKING:
-    from app.web.feed import ChangeFeed
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, NamedTuple, NotRequired, Protocol, TypedDict
 
 
 class MemberRow(NamedTuple):
@@ -152,17 +146,3 @@ class History(Protocol):
 
     async def ends(self) -> Mapping[int, int]:
         """For each partition the offset its next record gets. Raises `Unreachable` when the broker cannot be asked."""
-
-
-@dataclass(slots=True)
-class WebDeps:
-    """Everything `build_app` is handed. `clock` is the wall clock in epoch milliseconds; `registry` is what `/metrics` shows."""
-
-    state: LocalState
-    cluster: Cluster
-    feed: ChangeFeed
-    clock: Callable[[], int]
-    version: str
-    title: str = "hyperseg"
-    bind: str = "127.0.0.1"
-    registry: CollectorRegistry = field(default_factory=CollectorRegistry)

@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.web.application import UVICORN_OPTIONS, build_app
-from app.web.ports import WebDeps
+from app.web.deps import WebDeps
 from tests.web.fakes import deps
 
 

@@ -9,8 +9,8 @@ from app.domain.changes import Cause, Fact, encode_change, make_change
 from app.domain.changes import DefinitionRef as Ref
 from app.domain.errors import InputError, Unreachable
 from app.domain.members import name_of, value_of
+from app.web.deps import WebDeps
 from app.web.feed import ChangeFeed
-from app.web.ports import WebDeps
 
 NOW = 1_764_547_200_000
 REF = Ref("engaged", 3, "9f2c0d1e2f3a4b5c")

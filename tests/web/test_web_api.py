@@ -11,9 +11,9 @@ import pytest
 from app.domain.members import member_key
 from app.web import limits
 from app.web.application import build_app
-from app.web.gather import encode_cursor
+from app.web.deps import WebDeps
+from app.web.fanout import encode_cursor
 from app.web.guard import SECURITY_HEADERS
-from app.web.ports import WebDeps
 from tests.web.fakes import NOW, FakeCluster, FakeState, change, deps
 
 KIND = "urn:hyperseg:problem:"

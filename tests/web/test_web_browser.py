@@ -13,7 +13,7 @@ from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.keys import Keys
 
-from app.web.ports import WebDeps
+from app.web.deps import WebDeps
 from tests.support.absent import absent
 from tests.web.conftest import served
 from tests.web.fakes import NOW, FakeState, change, deps

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from app.domain.members import member_key, scalar_key
+from app.web.deps import WebDeps
 from app.web.guard import SECURITY_HEADERS
-from app.web.ports import WebDeps
 from tests.web.fakes import NOW, FakeState, change, definition, deps
 from tests.web.test_web_api import asking
 

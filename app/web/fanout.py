@@ -16,8 +16,9 @@ import orjson
 
 from app.domain.members import name_of
 from app.web import limits
+from app.web.deps import WebDeps
 from app.web.forward import Forwarder
-from app.web.ports import MemberPosition, MemberRow, WebDeps
+from app.web.ports import MemberPosition, MemberRow
 from app.web.problems import Problem
 
 
@@ -30,7 +31,7 @@ class Sizes:
     missing: Sequence[str]
 
 
-class Gather:
+class Fanout:
     """The cluster as seen from this worker."""
 
     def __init__(self, deps: WebDeps, forwarder: Forwarder) -> None:

@@ -8,19 +8,19 @@ from typing import Any
 from app.domain.errors import nearest
 from app.domain.members import member_key, value_of
 from app.web import limits
-from app.web.gather import Gather, Sizes
-from app.web.ports import WebDeps
+from app.web.deps import WebDeps
+from app.web.fanout import Fanout, Sizes
 from app.web.problems import Problem
 
 _OPTIONAL = ("min_dwell", "cooldown", "for_each", "max_per_user", "owner")
 
 
-class Catalogue:
+class Segments:
     """The segments in force, looked at from this worker."""
 
-    def __init__(self, deps: WebDeps, gather: Gather) -> None:
+    def __init__(self, deps: WebDeps, fanout: Fanout) -> None:
         self._deps = deps
-        self._gather = gather
+        self._fanout = fanout
 
     def find(self, name: str) -> Mapping[str, Any]:
         """The definition of that name; 404 with a suggestion when there is none."""
@@ -34,7 +34,7 @@ class Catalogue:
     async def page(self, start: int, count: int, search: str = "", points: int = 0) -> dict[str, Any]:
         """`count` segments from number `start` on whose name, title, group or tags contain `search`."""
         found = [item for item in self._deps.state.definitions() if _contains(item, search.casefold())]
-        sizes = await self._gather.sizes()
+        sizes = await self._fanout.sizes()
         shown = [self._segment(item, sizes, points) for item in found[start : start + count]]
         following = str(start + count) if start + count < len(found) else None
         return {"segments": shown, "next": following, "total": len(found), **completeness(sizes.missing)}
@@ -42,7 +42,7 @@ class Catalogue:
     async def detail(self, name: str) -> dict[str, Any]:
         """One segment with its values and its last hour."""
         definition = self.find(name)
-        sizes = await self._gather.sizes()
+        sizes = await self._fanout.sizes()
         series = self._deps.feed.rates.series(name, self._deps.clock(), limits.RATE_BUCKETS_MAX)
         flow = [{"at": at, "entered": entered, "exited": exited} for at, entered, exited in series]
         values = _largest(name, sizes)

@@ -9,8 +9,8 @@ import orjson
 from fastapi import Request
 from starlette.responses import Response
 
+from app.web.deps import WebDeps
 from app.web.forward import Forwarder
-from app.web.ports import WebDeps
 from app.web.problems import Problem
 
 Ask = Callable[[], Awaitable[dict[str, Any] | None]]
@@ -21,7 +21,7 @@ def json_response(content: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS), status, {"Cache-Control": "no-store"}, "application/json")
 
 
-class People:
+class Users:
     """Answers about users."""
 
     def __init__(self, deps: WebDeps, forwarder: Forwarder) -> None:
