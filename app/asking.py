@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import quote
 
 import httpx
+import msgspec
 
 from app.domain.errors import InputError, Unreachable
+from app.domain.views import Explanation, Explanations
 
 _SECONDS_MAX = 10.0  # the longest a command waits; a worker answers in milliseconds
 
@@ -20,8 +21,8 @@ def worker_url(host: str, port: int) -> str:
 
 def ask_explanation(
     url: str, user: str, segment: str | None, at: int | None, transport: httpx.BaseTransport | None = None
-) -> dict[str, Any]:
-    """`GET /api/users/{user}/explain` of the worker at `url`. Raises InputError for what it refuses, Unreachable without an answer."""
+) -> Explanation | Explanations:
+    """`GET /api/users/{user}/explain` of the worker at `url`: of one segment or of all. Raises InputError for what it refuses, Unreachable without an answer."""
     given = {"segment": segment, "at": at}
     try:
         with httpx.Client(base_url=url, timeout=_SECONDS_MAX, trust_env=False, transport=transport) as client:
@@ -33,7 +34,10 @@ def ask_explanation(
             f"worker {url}: no answer ({what}); start one with hyperseg worker, name it with --url, or give --events"
         ) from None
     if answer.is_success and isinstance(found, dict):
-        return found
+        try:
+            return msgspec.convert(found, Explanations if "segments" in found else Explanation)
+        except msgspec.ValidationError as error:
+            raise InputError(f"worker {url}: no explanation ({error}); is it hyperseg, and of this version?") from None
     detail = found.get("detail") or found.get("title") if isinstance(found, dict) else ""
     kind = Unreachable if answer.status_code >= 500 else InputError
     raise kind(f"worker {url}: {answer.status_code}: {detail or 'no explanation'}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.commands import ConfigFlag, SetFlag, parse_instant, read_settings
 
 if TYPE_CHECKING:
+    from app.domain.views import Explanations
     from app.settings import Settings
 
 
@@ -47,7 +48,7 @@ def explain(
     _write(answer, settings.timezone, as_json)
 
 
-def _replayed(settings: Settings, files: list[str], user: str, segment: str | None, at: int | None) -> dict[str, Any]:
+def _replayed(settings: Settings, files: list[str], user: str, segment: str | None, at: int | None) -> Explanations:
     from dataclasses import replace
 
     from app.commands.replay import load_plan
@@ -57,18 +58,19 @@ def _replayed(settings: Settings, files: list[str], user: str, segment: str | No
     return from_files(load_plan(settings.segments_dir, options), options, files, user, segment, at)
 
 
-def _asked(settings: Settings, url: str | None, user: str, segment: str | None, at: int | None) -> dict[str, Any]:
+def _asked(settings: Settings, url: str | None, user: str, segment: str | None, at: int | None) -> Explanations:
     from app.asking import ask_explanation, worker_url
     from app.explaining import annotated
 
     return annotated(ask_explanation(url or worker_url(settings.web_host, settings.web_port), user, segment, at))
 
 
-def _write(answer: dict[str, Any], timezone: str, as_json: bool) -> None:
+def _write(answer: Explanations, timezone: str, as_json: bool) -> None:
+    import msgspec
     import orjson
 
     if as_json:
-        sys.stdout.write(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() + "\n")
+        sys.stdout.write(orjson.dumps(msgspec.to_builtins(answer), option=orjson.OPT_INDENT_2).decode() + "\n")
         return
     from app.engine.calendar import Calendar
     from app.explaining import render

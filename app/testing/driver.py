@@ -29,6 +29,7 @@ from app.domain.events import Event
 from app.domain.limits import NEVER
 from app.domain.members import name_of, value_of
 from app.domain.options import EngineOptions
+from app.domain.views import Explanation, UserView
 from app.engine.engine import Engine
 from app.engine.state import UserState
 from app.engine.views import describe_user, explain_segment
@@ -167,11 +168,11 @@ class Driver:
         state = self.states.get(user)
         return {} if state is None else {shown_key(key): since for key, since in state.members.items()}
 
-    def describe(self, user: str) -> dict[str, Any]:
+    def describe(self, user: str) -> UserView:
         """Memberships, profile, signals and what flips next, as the read API gives it. Raises KeyError for an unknown user."""
         return describe_user(self.engine, self.states[user], self.watermark)
 
-    def explain(self, user: str, segment: str, value: Any = None) -> dict[str, Any]:
+    def explain(self, user: str, segment: str, value: Any = None) -> Explanation:
         """Why the user is in a segment or not. Raises KeyError for an unknown user or segment."""
         return explain_segment(self.engine, self.states[user], segment, self.watermark, value)
 
