@@ -22,7 +22,10 @@ def worker_url(host: str, port: int) -> str:
 def ask_explanation(
     url: str, user: str, segment: str | None, at: int | None, transport: httpx.BaseTransport | None = None
 ) -> Explanation | Explanations:
-    """`GET /api/users/{user}/explain` of the worker at `url`: of one segment or of all. Raises InputError for what it refuses, Unreachable without an answer."""
+    """`GET /api/users/{user}/explain` of the worker at `url`: of one segment or of all.
+
+    Raises InputError for what it refuses, Unreachable without an answer.
+    """
     given = {"segment": segment, "at": at}
     try:
         with httpx.Client(base_url=url, timeout=_SECONDS_MAX, trust_env=False, transport=transport) as client:
@@ -35,7 +38,9 @@ def ask_explanation(
         ) from None
     if answer.is_success and isinstance(found, dict):
         try:
-            return msgspec.convert(found, Explanations if "segments" in found else Explanation)
+            if "segments" in found:
+                return msgspec.convert(found, Explanations)
+            return msgspec.convert(found, Explanation)
         except msgspec.ValidationError as error:
             raise InputError(f"worker {url}: no explanation ({error}); is it hyperseg, and of this version?") from None
     detail = found.get("detail") or found.get("title") if isinstance(found, dict) else ""

@@ -26,7 +26,7 @@ from app.domain.options import EngineOptions
 from app.engine.engine import Engine
 from app.observability.logs import get_logger
 from app.observability.metrics import StreamMetrics
-from app.rules.definitions import load_folder
+from app.rules.definitions import Definitions, load_folder, problems_of
 from app.rules.plan import compile_plan
 from app.settings import Settings
 from app.streaming import collector, quiet
@@ -138,7 +138,8 @@ class Worker:
 async def build_worker(settings: Settings, bootstrap: str) -> Worker:
     """A worker that is ready to `start`. Raises Unreachable without a broker, InputError without a usable definition."""
     options = settings.engine_options()
-    engine = _engine(settings, options)
+    definitions = _definitions(settings, options)
+    engine = Engine(compile_plan(definitions, options), options)
     _make_folder(Path(settings.data_dir))
     port = _port(settings.web_host, settings.web_port)
     url = settings.web_advertise.rstrip("/") or f"http://{settings.web_host}:{port}"
@@ -166,21 +167,21 @@ async def build_worker(settings: Settings, bootstrap: str) -> Worker:
     tail = ChangesTail(feed, bootstrap, settings.topic("changes"), settings.security())
     identity = {"worker": url, "guarantee": guarantee, "broker": "embedded" if settings.embedded else bootstrap}
     wall = settings.clock == "wall"
-    state = LocalUsers(tasks, engine, partitions, now_ms, wall, metrics, identity, lambda: watchdog.trouble)
+    state = LocalUsers(tasks, engine, partitions, now_ms, wall, metrics, identity, lambda: watchdog.trouble, problems_of(definitions))
     cluster = Members(app.assignor, topics[0], partitions, url)
     web = WebDeps(state, cluster, feed, now_ms, version("hyperseg"), bind=settings.web_host, registry=registry)
     serve_asgi(app, build_app(web, hosts=(urlsplit(url).hostname or "",)), host=settings.web_host, port=port, **UVICORN_OPTIONS)
     return Worker(app, tasks, watchdog, tail, feed, io, url)
 
 
-def _engine(settings: Settings, options: EngineOptions) -> Engine:
+def _definitions(settings: Settings, options: EngineOptions) -> Definitions:
     definitions = load_folder(settings.segments_dir, options)
     for error in definitions.errors:
         log.error("a definition is refused; the others keep running", what=str(error))
     if not definitions.segments:
         first = f": {definitions.errors[0]}" if definitions.errors else ""
         raise InputError(f"segment definitions: none in {settings.segments_dir} can be used{first}")
-    return Engine(compile_plan(definitions, options), options)
+    return definitions
 
 
 async def _topics(settings: Settings, bootstrap: str) -> int:

@@ -133,6 +133,17 @@ class Explanations(msgspec.Struct, kw_only=True):
     segments: list[Explanation]
 
 
+class LocalSizes(msgspec.Struct, kw_only=True):
+    """Who is in what, counted over some partitions; the counts of different partitions add up, since each user has one."""
+
+    sizes: Annotated[dict[str, int], Meta(description="Memberships by member key: the name, or name, U+001F and the value's key.")]
+    people: Annotated[dict[str, int], Meta(description="People by segment name, each once whatever values they are in.")]
+    in_segments: Annotated[int, Meta(description="People in at least one segment.")]
+    known: Annotated[int, Meta(description="People of whom anything is known.")]
+    partitions: Annotated[list[int], Meta(description="The partitions that are counted.")]
+    partitions_total: Annotated[int, Meta(description="How many partitions the cluster has.")]
+
+
 class DefinitionProblem(msgspec.Struct, kw_only=True, frozen=True):
     """What is wrong with a definition of this worker: `refused` ones do not run, one with a `warning` does."""
 

@@ -16,6 +16,7 @@ import yaml
 from app.domain import limits
 from app.domain.errors import DefinitionError, InputError, nearest
 from app.domain.options import EngineOptions
+from app.domain.views import DefinitionProblem
 from app.rules.ast import Node, Prediction
 from app.rules.document import Document, compose, expression, plain, where
 from app.rules.model import Definitions, Group, Segment
@@ -24,7 +25,7 @@ from app.rules.references import check_references
 from app.rules.types import Scope, check_condition
 from app.rules.walk import find
 
-__all__ = ["Definitions", "Group", "Segment", "load_folder", "load_text", "load_texts"]
+__all__ = ["Definitions", "Group", "Segment", "load_folder", "load_text", "load_texts", "problems_of"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _SEGMENT_KEYS = (
@@ -63,6 +64,22 @@ def load_texts(texts: Iterable[tuple[str, str]], options: EngineOptions) -> Defi
     for file, text in texts:
         loader.read(file, text)
     return loader.finish()
+
+
+def problems_of(definitions: Definitions) -> list[DefinitionProblem]:
+    """What a person is told of definitions that were loaded: those refused, then the warnings of the others."""
+    refused = [
+        DefinitionProblem(
+            kind="refused",
+            message=error.sentence,
+            file=error.file,
+            line=error.line,
+            column=error.column,
+            segment=error.segment,
+        )
+        for error in definitions.errors
+    ]
+    return refused + [DefinitionProblem(kind="warning", message=warning) for warning in definitions.warnings]
 
 
 class _Loader:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import orjson
 from fastapi import APIRouter, FastAPI, Query, Request
 from starlette.responses import RedirectResponse, Response
@@ -12,13 +13,15 @@ from starlette.staticfiles import StaticFiles
 
 from app.domain import limits as domain_limits
 from app.domain.members import value_of
+from app.domain.views import Explanation, Verdict
 from app.web import limits
 from app.web.api import bind_note
 from app.web.deps import WebDeps
 from app.web.fanout import Fanout, decode_cursor, encode_cursor
 from app.web.feed import FeedEntry
 from app.web.guard import path_text
-from app.web.problems import Problem, as_problem
+from app.web.models import Member
+from app.web.problems import Problem
 from app.web.render import STATIC, Pages, path
 from app.web.segments import Segments
 from app.web.stream import encode_position
@@ -49,12 +52,17 @@ class Console:
         self._fanout = fanout
         self._pages = Pages(deps.title, deps.version)
 
-    async def overview(self, q: str = Query("", max_length=200), start: int = Query(0, ge=0, le=domain_limits.DEFINITIONS_MAX)) -> Response:
-        """All segments, the live feed, the cluster in five numbers."""
+    async def overview(
+        self,
+        q: str = Query("", max_length=200),
+        start: int = Query(0, ge=0, le=domain_limits.DEFINITIONS_MAX),
+    ) -> Response:
+        """All segments, the live feed, the cluster in six numbers."""
         page = await self._segments.page(start, limits.SEGMENTS_PAGE_DEFAULT, q, limits.SPARK_POINTS_MAX // 2)
-        workers, _ = await self._fanout.statuses()
-        numbers = _numbers(workers, page)
-        return self._pages.page("overview.html", **self._common(), page=page, q=q, start=start, numbers=numbers, changes=self._recent())
+        numbers = _numbers((await self._fanout.statuses()).workers)
+        refused = [problem for problem in self._deps.state.problems() if problem.kind == "refused"]
+        values: dict[str, Any] = {"page": page, "q": q, "start": start, "numbers": numbers, "refused": refused, "changes": self._recent()}
+        return self._pages.page("overview.html", **await self._common(), **values)
 
     async def segment(self, name: str, cursor: str | None = Query(None, max_length=limits.CURSOR_CHARS_MAX)) -> Response:
         """One segment: definition, size over time, members, its changes."""
@@ -65,10 +73,10 @@ class Console:
         after = decode_cursor(cursor) if cursor else None
         count = limits.MEMBERS_PAGE_DEFAULT
         rows, _ = await self._fanout.members(f"/api/segments/{name}/members", name, after, count, local=False)
-        members = [{"user_id": row.user, "value": value_of(row.member_key), "since": row.since} for row in rows]
+        members = [Member(row.user, value_of(row.member_key), row.since) for row in rows]
         following = encode_cursor(rows[-1][:2]) if len(rows) == count else None
-        recent = self._recent(segment=name)
-        return self._pages.page("segment.html", **self._common(), segment=detail, members=members, following=following, changes=recent)
+        values: dict[str, Any] = {"segment": detail, "members": members, "following": following, "changes": self._recent(segment=name)}
+        return self._pages.page("segment.html", **await self._common(), **values)
 
     async def find_user(self, id: str = Query("", max_length=domain_limits.USER_ID_CHARS_MAX)) -> Response:  # noqa: A002  (the form's field)
         """The search form's target."""
@@ -84,37 +92,38 @@ class Console:
         if owner is not None:
             return await self._users.forward(request, owner)
         described = await self._users.local(user, lambda: self._deps.state.describe(user))
-        upcoming = sorted([item for item in described.get("next") or () if item.get("flips_at")], key=lambda item: int(item["flips_at"]))
-        values: dict[str, Any] = {"user": described, "upcoming": upcoming, "changes": self._recent(user=user), "asked": segment}
-        values["names"] = [item["name"] for item in self._deps.state.definitions()]
-        values["explained"] = await self._explained(user, segment) if segment else None
-        return self._pages.page("user.html", **self._common(), **values)
+        values: dict[str, Any] = {"user": described, "changes": self._recent(user=user), "asked": segment}
+        values["names"] = [item.name for item in self._deps.state.definitions()]
+        values["answers"] = await self._explained(user, segment) if segment else None
+        return self._pages.page("user.html", **await self._common(), **values)
 
-    async def _explained(self, user: str, segment: str) -> dict[str, Any]:
-        name = self._segments.find(segment)["name"]
+    async def _explained(self, user: str, segment: str) -> list[Verdict]:
+        name = self._segments.find(segment).name
         explained = await self._users.local(user, lambda: self._deps.state.explain(user, name, None))
-        answers = [{**answer, "parts": readable(answer["parts"])} for answer in explained.get("answers") or ()]
-        return {**explained, "answers": answers}
+        assert isinstance(explained, Explanation), explained
+        return [msgspec.structs.replace(answer, parts=readable(answer.parts)) for answer in explained.answers]
 
     async def workers(self) -> Response:
         """Every worker and its partitions."""
-        workers, missing = await self._fanout.statuses()
-        note = bind_note(self._deps)
-        return self._pages.page(
-            "workers.html", **self._common(), workers=workers, missing=missing, note=note, unready=self._deps.state.unready()
-        )
+        workers = (await self._fanout.statuses()).workers
+        values: dict[str, Any] = {"workers": workers, "note": bind_note(self._deps.bind), "unready": self._deps.state.unready()}
+        return self._pages.page("workers.html", **await self._common(), **values)
 
     async def _shown(self, make: Callable[[], Awaitable[Response]]) -> Response:
         """The page, or its problem as a page."""
         try:
             return await make()
         except Problem as problem:
-            return self._pages.page(
-                "problem.html", problem.status, **self._common(), problem=as_problem(problem), title=problem.document("")["title"]
-            )
+            title = problem.document("")["title"]
+            return self._pages.page("problem.html", problem.status, **await self._common(), problem=problem, title=title)
 
-    def _common(self) -> dict[str, Any]:
-        return {"now": self._deps.clock(), "position": encode_position(self._deps.feed.heads)}
+    async def _common(self) -> dict[str, Any]:
+        """What every page shows: up to when events are in, and whether everybody was counted."""
+        sizes, statuses, now = await self._fanout.sizes(), await self._fanout.statuses(), self._deps.clock()
+        watermark = statuses.watermark
+        late = watermark is not None and now - watermark > limits.WATERMARK_LATE_MS
+        position = encode_position(self._deps.feed.heads)
+        return {"now": now, "position": position, "cluster": sizes, "watermark": watermark, "late": late}
 
     def _recent(self, segment: str | None = None, user: str | None = None) -> list[dict[str, Any]]:
         return [_shown_change(entry) for entry in self._deps.feed.recent(limits.RECENT_CHANGES_MAX, segment, user)]
@@ -126,14 +135,11 @@ def _shown_change(entry: FeedEntry) -> dict[str, Any]:
     return {**change, "words": change_words(change), "member": member}
 
 
-def _numbers(workers: list[Any], page: dict[str, Any]) -> dict[str, Any]:
-    """The strip at the top: sums and worst cases over the workers."""
+def _numbers(workers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Sums and worst cases over the workers."""
     commits = [worker["commit_ms_p99"] for worker in workers if worker.get("commit_ms_p99") is not None]
     return {
         "events_per_second": sum([worker.get("events_per_second") or 0 for worker in workers]),
-        "changes_per_minute": sum([item["entered_per_minute"] + item["exited_per_minute"] for item in page["segments"]]),
-        "members": sum([item["size"] for item in page["segments"]]),
         "lag": sum([worker.get("lag") or 0 for worker in workers]),
         "commit_ms_p99": max(commits, default=None),
-        "workers": len(workers),
     }

@@ -84,6 +84,14 @@ class Guard:
         return True
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a server bound to `host` is reached from its own machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def too_large() -> Problem:
     """A body above the limit."""
     return Problem(413, "too-large", f"A body may have at most {limits.BODY_BYTES_MAX} bytes.")

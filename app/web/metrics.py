@@ -1,4 +1,4 @@
-"""What the web counts. Label children are bound once; nothing here is per event."""
+"""What the web counts: once an answer, once a piece written to a stream; label children of routes are bound once."""
 
 from __future__ import annotations
 

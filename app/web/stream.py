@@ -74,7 +74,9 @@ class ChangeStream:
                 yield self._end("behind")
                 return
             self._cursor += len(entries)
-            piece = b"".join([self._event(entry) for entry in entries if self._wanted(entry)]) + self._said_skipped()
+            events = [self._event(entry) for entry in entries if self._wanted(entry)]
+            self._metrics.streamed.inc(len(events))
+            piece = b"".join(events) + self._said_skipped()
             if piece:
                 yield piece
             if not entries and not await self._feed.wait(self._cursor, limits.STREAM_HEARTBEAT_SECONDS):
@@ -125,14 +127,18 @@ class ChangeStream:
         assert history is not None
         starts = {p: begin for p, (begin, _) in missing.items()}
         ends = {p: end for p, (_, end) in missing.items()}
+        again = 0
         async with self._readers:
             try:
                 async for partition, offset, raw in history.read(starts, ends):
                     entry = entry_of(partition, offset, raw)
                     if entry is not None and self._wanted(entry):
+                        again += 1
                         yield self._event(entry)
             except Unreachable:
                 yield self._gap({p: (self._position[p], end) for p, end in ends.items()})
+            finally:
+                self._metrics.streamed.inc(again)
 
     def _advance(self, missing: dict[int, tuple[int, int]]) -> None:
         for partition, (_, end) in missing.items():
@@ -159,7 +165,6 @@ class ChangeStream:
         return False
 
     def _event(self, entry: FeedEntry) -> bytes:
-        self._metrics.streamed.inc()
         return b"id: %s\nevent: change\ndata: %s\n\n" % (self._id(), self._render(entry.raw))
 
     def _said_skipped(self) -> bytes:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from app.web.application import UVICORN_OPTIONS, build_app
 from app.web.deps import WebDeps
@@ -33,7 +33,7 @@ class Between(httpx.AsyncBaseTransport):
     """The network between workers: each base URL is an application, `gone` ones refuse, `stuck` ones never answer."""
 
     def __init__(self) -> None:
-        self.apps: dict[str, FastAPI] = {}
+        self.apps: dict[str, ASGIApp] = {}
         self.gone: set[str] = set()
         self.stuck: set[str] = set()
         self.seen: list[tuple[str, str, int]] = []

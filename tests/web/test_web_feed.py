@@ -16,6 +16,7 @@ from app.web.feed import ChangeFeed, CursorExpired, entry_of, matches
 from app.web.guard import Throttle
 from app.web.metrics import WebMetrics
 from app.web.rates import Rates
+from app.web.sizes import SizeHistory
 from app.web.stream import ChangeStream, StreamRequest, decode_position, encode_position
 from tests.web.fakes import NOW, FakeHistory, change
 
@@ -144,6 +145,29 @@ def test_rates_take_what_comes_a_little_out_of_order_and_forget_what_is_old() ->
         rates.add(NOW + index * limits.RATE_BUCKET_MS, NOW + index * limits.RATE_BUCKET_MS, "a", None, "s", None)
     rates.add(NOW - 60_000, NOW - 60_000, "late", None, "s", None)
     assert len(rates._buckets) == limits.RATE_BUCKETS_MAX
+
+
+def test_all_segments_together() -> None:
+    rates = Rates()
+    rates.add(NOW - 70_000, NOW - 70_000, "a", None, "s", None)
+    rates.add(NOW - 30_000, NOW - 30_000, "b", None, "s", None)
+    rates.add(NOW - 1_000, NOW - 1_000, "c", None, "t", "s")
+    assert rates.all_per_minute(NOW) == 3
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.dictionaries(st.sampled_from("ab"), st.integers(1, 9))), max_size=20), st.integers(0, 40))
+def test_sizes_are_what_was_measured_in_their_bucket_and_unknown_elsewhere(measures: list[tuple[int, dict[str, int]]], now: int) -> None:
+    history, known = SizeHistory(buckets=8), {}
+    for bucket, people in sorted(measures, key=lambda measure: measure[0]):
+        if bucket <= now:
+            history.record(bucket * limits.RATE_BUCKET_MS + 17, people)
+            known[bucket] = people
+    at = now * limits.RATE_BUCKET_MS + 4_321
+    buckets = range(now - 7, now + 1)
+    for name in "abc":
+        assert history.series(name, at, 8) == [known[bucket].get(name, 0) if bucket in known else None for bucket in buckets]
+    kept = [bucket for bucket in known if bucket in buckets]
+    assert history.since(at) == (min(kept) * limits.RATE_BUCKET_MS if kept else None)
 
 
 def test_a_throttle_lets_a_burst_through_and_then_the_rate() -> None:
