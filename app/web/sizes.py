@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from app.web import limits
 
-_NEVER = -1
+_NEVER = -(2**62)  # no instant has this bucket
 
 
 class SizeHistory:
