@@ -116,5 +116,5 @@ def spark(sizes: Sequence[int | None]) -> dict[str, str]:
 
 def _y(size: int, low: int, high: int) -> float:
     if low == high:
-        return _SPARK_HEIGHT / 2
+        return _SPARK_HEIGHT / 2 if size else _SPARK_HEIGHT - 3.0
     return _SPARK_HEIGHT - 3 - (size - low) / (high - low) * (_SPARK_HEIGHT - 6)

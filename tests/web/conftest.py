@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 import uvicorn
+from selenium import webdriver
 from starlette.types import ASGIApp
 
 from app.web.application import UVICORN_OPTIONS, build_app
 from app.web.deps import WebDeps
+from tests.web.chromium import chromium
 from tests.web.fakes import deps
 
 
@@ -27,6 +29,11 @@ async def client(worker: WebDeps) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(build_app(worker), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as asking:
         yield asking
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    yield from chromium(tmp_path_factory.mktemp("chromium"))
 
 
 class Between(httpx.AsyncBaseTransport):

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal as signal_numbers
 import sys
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.keys import Keys
 
 from app.domain.members import member_key
 from app.domain.views import DefinitionProblem, UserView
 from app.web import limits
 from app.web.deps import WebDeps
-from tests.support.absent import absent
+from tests.web.chromium import Driver
 from tests.web.conftest import served
 from tests.web.fakes import NOW, FakeCluster, FakeState, change, deps, signal
 from tests.web.fakes import describe as describe_user
@@ -29,60 +25,6 @@ from tests.web.fakes import describe as describe_user
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 EVIL = '"><img src=x onerror=document.title=1>'
 UNNAMED = "e => !e.innerText.trim() && !e.getAttribute('aria-label') && !e.labels?.length && !e.querySelector('img')"
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update "
-    "--disable-sync --disable-dev-shm-usage"
-)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        absent("chromium and chromium-driver are not installed")
-    options = Options()
-    options.binary_location = chromium
-    for flag in [*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    running = webdriver.Chrome(options=options, service=Service(driver))
-    yield running
-    running.quit()
-
-
-class Driver:
-    """The browser, asked from a thread so that the application goes on; every wait is for something to become true."""
-
-    def __init__(self, browser: webdriver.Chrome, base: str) -> None:
-        self.browser = browser
-        self.base = base
-
-    async def open(self, path: str, width: int = 1280) -> None:
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-        await asyncio.to_thread(self.browser.execute_cdp_cmd, "Emulation.setDeviceMetricsOverride", size)
-        await asyncio.to_thread(self.browser.get, self.base + path)
-
-    async def js(self, script: str) -> Any:
-        return await asyncio.to_thread(self.browser.execute_script, f"return {script}")
-
-    async def until(self, script: str, holds: Callable[[Any], bool] = bool, seconds: float = 20.0) -> Any:
-        found = None
-        try:
-            async with asyncio.timeout(seconds):
-                while not holds(found := await self.js(script)):
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            raise AssertionError(f"{script} stayed {found!r}") from None
-        return found
-
-    async def text(self, selector: str) -> str:
-        return str(await self.js(f"document.querySelector({selector!r})?.innerText ?? ''"))
-
-    def complaints(self) -> list[str]:
-        """Errors of scripts, refused resources, violations of the content security policy."""
-        # Pages of tests before may still ask for their worker, which is gone.
-        log = self.browser.get_log("browser")
-        return [entry["message"] for entry in log if entry["level"] == "SEVERE" and self.base in entry["message"]]
 
 
 @pytest.fixture
