@@ -27,7 +27,7 @@ from app.domain.options import EngineOptions
 from app.engine.engine import Engine
 from app.observability.logs import get_logger
 from app.observability.metrics import StreamMetrics
-from app.rules.definitions import Definitions, load_folder
+from app.rules.definitions import Definitions, load_folder, problems_of
 from app.rules.plan import compile_plan
 from app.settings import Settings
 from app.streaming import overrides, process
@@ -44,8 +44,8 @@ from app.streaming.transport import KafkaInput
 from app.streaming.watchdog import CHECK_S, Watchdog
 from app.streaming.watermark import Clock
 from app.web.application import UVICORN_OPTIONS, build_app
+from app.web.deps import WebDeps
 from app.web.feed import ChangeFeed
-from app.web.ports import WebDeps
 from tables.rocks import RocksKv, shared_cache
 
 log = get_logger(__name__)
@@ -180,7 +180,7 @@ async def build_worker(settings: Settings, bootstrap: str) -> Worker:
     tail = ChangesTail(feed, bootstrap, settings.topic("changes"), settings.security())
     identity = {"worker": url, "guarantee": guarantee, "broker": "embedded" if settings.embedded else bootstrap}
     wall = settings.clock == "wall"
-    state = LocalUsers(tasks, engine, partitions, now_ms, wall, metrics, identity, lambda: watchdog.trouble)
+    state = LocalUsers(tasks, engine, partitions, now_ms, wall, metrics, identity, lambda: watchdog.trouble, problems_of(definitions))
     cluster = Members(app.assignor, topics[0], partitions, url)
     web = WebDeps(state, cluster, feed, now_ms, version("hyperseg"), bind=settings.web_host, registry=registry)
     serve_asgi(app, build_app(web, hosts=(urlsplit(url).hostname or "",)), host=settings.web_host, port=port, **UVICORN_OPTIONS)

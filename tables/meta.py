@@ -11,7 +11,7 @@ from __future__ import annotations
 import msgspec
 
 KEY = b"!meta"
-LAYOUT = 2
+LAYOUT = 3
 
 
 class Meta(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,7 @@ from app.commands import ConfigFlag, SetFlag, parse_instant, read_settings, stdo
 if TYPE_CHECKING:
     import httpx
 
+    from app.domain.views import Explanation, Explanations
     from app.settings import Settings
 
 _SECONDS_MAX = 10.0  # the longest a command waits for a worker, which answers in milliseconds
@@ -51,7 +52,7 @@ def explain(
     _write(answer, settings.timezone, as_json)
 
 
-def _replayed(settings: Settings, files: list[str], user: str, segment: str | None, at: int | None) -> dict[str, Any]:
+def _replayed(settings: Settings, files: list[str], user: str, segment: str | None, at: int | None) -> Explanations:
     from dataclasses import replace
 
     from app.commands.replay import load_plan
@@ -61,7 +62,7 @@ def _replayed(settings: Settings, files: list[str], user: str, segment: str | No
     return from_files(load_plan(settings.segments_dir, options), options, files, user, segment, at)
 
 
-def _asked(settings: Settings, url: str | None, user: str, segment: str | None, at: int | None) -> dict[str, Any]:
+def _asked(settings: Settings, url: str | None, user: str, segment: str | None, at: int | None) -> Explanations:
     from app.offline.explain import annotated
 
     return annotated(ask_explanation(url or worker_url(settings.web_host, settings.web_port), user, segment, at))
@@ -75,16 +76,18 @@ def worker_url(host: str, port: int) -> str:
 
 def ask_explanation(
     url: str, user: str, segment: str | None, at: int | None, transport: httpx.BaseTransport | None = None
-) -> dict[str, Any]:
-    """`GET /api/users/{user}/explain` of the worker at `url`: the only place where a command asks one.
+) -> Explanation | Explanations:
+    """`GET /api/users/{user}/explain` of the worker at `url`, of one segment or of all: the only place where a command asks one.
 
     Raises InputError for what the worker refuses, Unreachable without an answer.
     """
     from urllib.parse import quote
 
     import httpx
+    import msgspec
 
     from app.domain.errors import InputError, Unreachable
+    from app.domain.views import Explanation, Explanations
 
     given = {"segment": segment, "at": at}
     try:
@@ -97,17 +100,21 @@ def ask_explanation(
             f"worker {url}: no answer ({what}); start one with hyperseg worker, name it with --url, or give --events"
         ) from None
     if answer.is_success and isinstance(found, dict):
-        return found
+        try:
+            return msgspec.convert(found, Explanations) if "segments" in found else msgspec.convert(found, Explanation)
+        except msgspec.ValidationError as error:
+            raise InputError(f"worker {url}: no explanation ({error}); is it hyperseg, and of this version?") from None
     detail = found.get("detail") or found.get("title") if isinstance(found, dict) else ""
     kind = Unreachable if answer.status_code >= 500 else InputError
     raise kind(f"worker {url}: {answer.status_code}: {detail or 'no explanation'}")
 
 
-def _write(answer: dict[str, Any], timezone: str, as_json: bool) -> None:
+def _write(answer: Explanations, timezone: str, as_json: bool) -> None:
+    import msgspec
     import orjson
 
     if as_json:
-        sys.stdout.write(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode() + "\n")
+        sys.stdout.write(orjson.dumps(msgspec.to_builtins(answer), option=orjson.OPT_INDENT_2).decode() + "\n")
         return
     from app.engine.calendar import Calendar
     from app.offline.explain import render

@@ -75,8 +75,12 @@ class DefinitionError(InputError):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        where = f"{self.file or 'definition'}:{self.line}:{self.column}"
-        parts = [f"{where}: {self.message}"]
+        return f"{self.file or 'definition'}:{self.line}:{self.column}: {self.sentence}"
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong and what to do, without the place."""
+        parts = [self.message]
         if self.found:
             parts.append(f"found {self.found}")
         if self.expected:

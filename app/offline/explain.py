@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import msgspec
+from msgspec import UNSET
 from rich.text import Text
 
 from app.domain.errors import InputError, nearest
 from app.domain.options import EngineOptions
+from app.domain.views import Explanation, Explanations, Part, Verdict
 from app.engine.engine import Engine
 from app.engine.views import explain_segment
 from app.offline.log import read_log
@@ -21,7 +24,7 @@ _SUGGESTED_AMONG = 100_000  # users; finding the nearest of more would take seco
 Instants = Callable[[int], str]
 
 
-def from_files(plan: Plan, options: EngineOptions, files: Iterable[str], user: str, segment: str | None, at: int | None) -> dict[str, Any]:
+def from_files(plan: Plan, options: EngineOptions, files: Iterable[str], user: str, segment: str | None, at: int | None) -> Explanations:
     """The explanation from event files, at an instant (default: the largest ts of the files). Raises InputError."""
     names = _names(plan, segment)
     log = read_log(files, options.streams, at)
@@ -36,7 +39,7 @@ def from_files(plan: Plan, options: EngineOptions, files: Iterable[str], user: s
     for event in events:
         engine.apply(state, event, event.ts)
     now = log.last if at is None else at
-    return annotated({"user_id": user, "at": now, "segments": [explain_segment(engine, state, name, now) for name in names]})
+    return annotated(Explanations(user_id=user, at=now, segments=[explain_segment(engine, state, name, now) for name in names]))
 
 
 def _names(plan: Plan, segment: str | None) -> list[str]:
@@ -49,86 +52,88 @@ def _names(plan: Plan, segment: str | None) -> list[str]:
     return [segment]
 
 
-def annotated(answer: dict[str, Any]) -> dict[str, Any]:
+def annotated(answer: Explanation | Explanations) -> Explanations:
     """The explanation with each part in `words` and, where it fails, its `distance`; one segment's becomes a list of one."""
-    found: dict[str, Any] = (
-        answer if "segments" in answer else {"user_id": answer.get("user_id"), "at": answer.get("at"), "segments": [answer]}
-    )
-    for segment in found["segments"]:
-        for one in segment["answers"]:
-            one["words"] = [fact_words(fact, one["value"]) for fact in one["why"]]
-            _annotate(one["parts"], True, one["value"])
-    return found
+    found = answer if isinstance(answer, Explanations) else Explanations(user_id=answer.user_id, at=answer.at, segments=[answer])
+    return msgspec.structs.replace(found, segments=[_segment(segment) for segment in found.segments])
 
 
-def _annotate(part: dict[str, Any], wanted: bool, each: Any) -> None:
+def _segment(segment: Explanation) -> Explanation:
+    return msgspec.structs.replace(segment, answers=[_verdict(one) for one in segment.answers])
+
+
+def _verdict(one: Verdict) -> Verdict:
+    words = [fact_words(fact, one.value) for fact in one.why]
+    return msgspec.structs.replace(one, words=words, parts=_part(one.parts, True, one.value))
+
+
+def _part(part: Part, wanted: bool, each: Any) -> Part:
     """`wanted`: what the part must be for the whole to hold."""
-    for inner in part.get("parts", ()):
-        _annotate(inner, wanted is not (part["op"] == "not"), each)
-    if "fact" in part:
-        fact = part["fact"] if wanted else {**part["fact"], "needs": negated(part["fact"]["needs"])}
-        part["fits"] = part["holds"] is wanted
-        part["words"] = fact_words(fact, each)
-        part["distance"] = "" if part["fits"] else distance(fact, each)
+    if part.parts is not UNSET:
+        inner = [_part(below, wanted is not (part.op == "not"), each) for below in part.parts]
+        return msgspec.structs.replace(part, parts=inner)
+    assert part.fact is not UNSET, part
+    fact = part.fact if wanted else msgspec.structs.replace(part.fact, needs=negated(part.fact.needs))
+    fits = part.holds is wanted
+    return msgspec.structs.replace(part, fits=fits, words=fact_words(fact, each), distance="" if fits else distance(fact, each))
 
 
 # --- on a terminal -------------------------------------------------------------------------------------------------
 
 
-def render(answer: dict[str, Any], instants: Instants) -> Iterator[Text]:
-    """The lines to print. `instants` spells epoch milliseconds."""
-    at = answer.get("at") or next((segment["at"] for segment in answer["segments"]), None)
-    yield Text(f"{answer['user_id']}{f' at {instants(at)}' if at is not None else ''}", "bold")
-    for segment in answer["segments"]:
+def render(answer: Explanations, instants: Instants) -> Iterator[Text]:
+    """The lines to print of an annotated answer. `instants` spells epoch milliseconds."""
+    at = next((segment.at for segment in answer.segments), None) if answer.at is UNSET else answer.at
+    yield Text(f"{answer.user_id}{f' at {instants(at)}' if at is not None else ''}", "bold")
+    for segment in answer.segments:
         yield Text()
-        if not segment["answers"]:
-            nothing = f": not in; no value of {segment['definition']['for_each']} was seen"
-            yield Text.assemble(("✘ ", "red"), (segment["segment"], "bold"), nothing)
-        for one in segment["answers"]:
+        if not segment.answers:
+            nothing = f": not in; no value of {segment.definition.for_each} was seen"
+            yield Text.assemble(("✘ ", "red"), (segment.segment, "bold"), nothing)
+        for one in segment.answers:
             yield from _one(segment, one, instants)
 
 
-def _one(segment: dict[str, Any], one: dict[str, Any], instants: Instants) -> Iterator[Text]:
-    name, now = member_name(segment["segment"], one["value"]), segment["at"]
-    if one["in"]:
-        yield Text.assemble(("✔ ", "green"), (name, "bold"), f": in since {instants(one['since'])}", _flip(one, now, "leaves", instants))
-        yield from (Text(f"    {words}") for words in one["words"])
-        if one["min_dwell_until"] is not None:
-            yield Text(f"    stays at least until {instants(one['min_dwell_until'])} (min_dwell)")
+def _one(segment: Explanation, one: Verdict, instants: Instants) -> Iterator[Text]:
+    name, now = member_name(segment.segment, one.value), segment.at
+    if one.since is not None:
+        yield Text.assemble(("✔ ", "green"), (name, "bold"), f": in since {instants(one.since)}", _flip(one, now, "leaves", instants))
+        yield from (Text(f"    {words}") for words in one.words or ())
+        if one.min_dwell_until is not None:
+            yield Text(f"    stays at least until {instants(one.min_dwell_until)} (min_dwell)")
         return
     yield Text.assemble(("✘ ", "red"), (name, "bold"), ": not in", _flip(one, now, "enters", instants))
-    yield from _parts(one["parts"], 1)
-    if one["cooldown_until"] is not None:
-        yield Text(f"    cannot come back before {instants(one['cooldown_until'])} (cooldown)", "yellow")
-    elif one["parts"]["holds"]:
+    yield from _parts(one.parts, 1)
+    if one.cooldown_until is not None:
+        yield Text(f"    cannot come back before {instants(one.cooldown_until)} (cooldown)", "yellow")
+    elif one.parts.holds:
         yield Text(f"    {_held_back(segment)}", "yellow")
 
 
-def _held_back(segment: dict[str, Any]) -> str:
+def _held_back(segment: Explanation) -> str:
     """Why somebody for whom `when` holds is not in."""
-    if segment["group"] is not None:
-        return f"its condition holds, and another segment of the group {segment['group']} comes first"
+    if segment.group is not None:
+        return f"its condition holds, and another segment of the group {segment.group} comes first"
     return "its condition holds, and so does that of leaving it (exit_when)"
 
 
-def _flip(one: dict[str, Any], now: int, verb: str, instants: Instants) -> Text:
-    flips = one["flips_at"]
+def _flip(one: Verdict, now: int, verb: str, instants: Instants) -> Text:
+    flips = one.flips_at
     if flips is None:
         return Text("")
     return Text(f"; {verb} by itself in {duration_words(flips - now)}, at {instants(flips)}", "cyan")
 
 
-def _parts(part: dict[str, Any], depth: int) -> Iterator[Text]:
+def _parts(part: Part, depth: int) -> Iterator[Text]:
     """The condition part by part: what holds, what fails and how far it is."""
     space = "    " * depth
-    if "fact" in part:
-        mark = ("✔ ", "green") if part["fits"] else ("✘ ", "red")
-        yield Text.assemble(space, mark, part["words"], (f": {part['distance']}" if part["distance"] else "", "yellow"))
+    if part.parts is UNSET or part.op is UNSET:
+        mark = ("✔ ", "green") if part.fits else ("✘ ", "red")
+        yield Text.assemble(space, mark, part.words or "", (f": {part.distance}" if part.distance else "", "yellow"))
         return
-    inner = part["parts"]
-    if part["op"] == "not" and "fact" in inner[0]:
-        yield from _parts(inner[0], depth)
+    if part.op == "not" and part.parts[0].fact is not UNSET:
+        yield from _parts(part.parts[0], depth)
         return
-    yield Text(f"{space}{ {'and': 'all of', 'or': 'one of', 'not': 'not'}[part['op']] }")
-    for one in inner:
-        yield from _parts(one, depth + 1)
+    yield Text(f"{space}{ {'and': 'all of', 'or': 'one of', 'not': 'not'}[part.op] }")
+    for below in part.parts:
+        yield from _parts(below, depth + 1)

@@ -17,6 +17,7 @@ from app.domain import limits
 from app.domain.errors import DefinitionError, InputError, nearest
 from app.domain.options import EngineOptions
 from app.domain.time import duration_ms
+from app.domain.views import DefinitionProblem
 from app.rules.ast import Node, Path, Prediction
 from app.rules.document import Document, compose, expression, plain, where
 from app.rules.model import Definitions, Group, Segment
@@ -24,7 +25,7 @@ from app.rules.parser import parse
 from app.rules.references import check_references
 from app.rules.types import Scope, check_condition
 
-__all__ = ["Definitions", "Group", "Segment", "load_folder", "load_text", "load_texts"]
+__all__ = ["Definitions", "Group", "Segment", "load_folder", "load_text", "load_texts", "problems_of"]
 
 _NAME = re.compile(rf"[a-z][a-z0-9_]{{0,{limits.SEGMENT_NAME_CHARS_MAX - 1}}}")
 _SEGMENT_KEYS = (
@@ -63,6 +64,22 @@ def load_texts(texts: Iterable[tuple[str, str]], options: EngineOptions) -> Defi
     for file, text in texts:
         loader.read(file, text)
     return loader.finish()
+
+
+def problems_of(definitions: Definitions) -> list[DefinitionProblem]:
+    """What a person is told of definitions that were loaded: those refused, then the warnings of the others."""
+    refused = [
+        DefinitionProblem(
+            kind="refused",
+            message=error.sentence,
+            file=error.file,
+            line=error.line,
+            column=error.column,
+            segment=error.segment,
+        )
+        for error in definitions.errors
+    ]
+    return refused + [DefinitionProblem(kind="warning", message=warning) for warning in definitions.warnings]
 
 
 class _Loader:

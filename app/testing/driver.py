@@ -24,6 +24,7 @@ import msgspec
 from app.domain.changes import Change, encode_change
 from app.domain.members import name_of, value_of
 from app.domain.options import EngineOptions
+from app.domain.views import Explanation, UserView
 from app.engine.engine import Engine
 from app.engine.state import UserState
 from app.engine.views import describe_user, explain_segment
@@ -88,14 +89,14 @@ class Driver(Partition):
             return {}
         return {shown_key(key): since for key, since in self.state(user).members.items()}
 
-    def describe(self, user: str) -> dict[str, Any]:
+    def describe(self, user: str) -> UserView:
         """Memberships, profile, signals and what flips next, as the read API gives it.
 
         Raises KeyError for an unknown user.
         """
         return describe_user(self.engine, self.state(user), self.watermark)
 
-    def explain(self, user: str, segment: str, value: Any = None) -> dict[str, Any]:
+    def explain(self, user: str, segment: str, value: Any = None) -> Explanation:
         """Why the user is in a segment or not. Raises KeyError for an unknown user or segment."""
         return explain_segment(self.engine, self.state(user), segment, self.watermark, value)
 

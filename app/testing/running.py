@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-import msgspec
-
 from app.domain.changes import Change
 from app.domain.events import Event
 from app.domain.members import name_of, value_of
@@ -112,7 +110,7 @@ def _difference(plan: Plan, case: Case, expected: list[str], got: list[str], cha
             yield from (("?", reason) for reason in _why_not(plan, case, by_text[text]))
         for place in range(b0, b1):
             yield "+", got[place]
-            yield from (("?", fact_words(msgspec.to_builtins(fact), changes[place].value)) for fact in changes[place].facts)
+            yield from (("?", fact_words(fact, changes[place].value)) for fact in changes[place].facts)
 
 
 def _why_not(plan: Plan, case: Case, missing: Expected) -> list[str]:
@@ -124,10 +122,10 @@ def _why_not(plan: Plan, case: Case, missing: Expected) -> list[str]:
     if not driver.knows(missing.user):
         return [f"nothing is known of the user {missing.user} then"]
     value = None if missing.value is None else json.loads(missing.value)
-    answers = driver.explain(missing.user, missing.name, value)["answers"]
+    answers = driver.explain(missing.user, missing.name, value).answers
     if not answers:
         return [f"the user has no value {value} then" if value is not None else "no value was seen by then"]
-    inside = answers[0]["in"]
+    inside = answers[0].in_
     state = "in" if inside else "not in"
-    facts = [fact_words(fact, answers[0]["value"]) for fact in answers[0]["why"]]
+    facts = [fact_words(fact, answers[0].value) for fact in answers[0].why]
     return [f"at that instant {state} {spelled_member(missing.name, missing.value)}: {'; '.join(facts)}"]

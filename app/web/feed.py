@@ -22,7 +22,7 @@ from app.web.rates import Rates
 from app.wording.phrases import show_value
 
 
-class Entry(msgspec.Struct, gc=False, frozen=True):
+class FeedEntry(msgspec.Struct, gc=False, frozen=True):
     """One change: where it is in the topic, its JSON as it was written, and what streams filter by."""
 
     partition: int
@@ -50,7 +50,7 @@ class _Seen(msgspec.Struct, gc=False):
 _decoder = msgspec.json.Decoder(_Seen)
 
 
-class Behind(Exception):
+class CursorExpired(Exception):
     """The cursor points to changes that the ring no longer holds."""
 
 
@@ -70,7 +70,7 @@ class ChangeFeed:
         self.first = 0
         self.closed = False
         self.unreadable = 0
-        self._slots: list[Entry | None] = [None] * entries_max
+        self._slots: list[FeedEntry | None] = [None] * entries_max
         self._bytes = 0
         self._bytes_max = bytes_max
         self._wake = asyncio.Event()
@@ -109,10 +109,10 @@ class ChangeFeed:
         self.notify()
 
     # --------------------------------------------------------------------------------- reading (the streams)
-    def read(self, cursor: int, count: int) -> list[Entry]:
-        """At most `count` changes from number `cursor` on; raises `Behind` when the first of them is gone."""
+    def read(self, cursor: int, count: int) -> list[FeedEntry]:
+        """At most `count` changes from number `cursor` on; raises `CursorExpired` when the first of them is gone."""
         if cursor < self.first:
-            raise Behind
+            raise CursorExpired
         size = len(self._slots)
         stop = min(self.end, cursor + count)
         return [entry for number in range(cursor, stop) if (entry := self._slots[number % size]) is not None]
@@ -127,9 +127,9 @@ class ChangeFeed:
             return False
         return not self.closed
 
-    def recent(self, count: int, segment: str | None = None, user: str | None = None) -> list[Entry]:
+    def recent(self, count: int, segment: str | None = None, user: str | None = None) -> list[FeedEntry]:
         """The newest `count` changes that match, newest first."""
-        found: list[Entry] = []
+        found: list[FeedEntry] = []
         size = len(self._slots)
         for number in range(self.end - 1, self.first - 1, -1):
             entry = self._slots[number % size]
@@ -140,7 +140,7 @@ class ChangeFeed:
         return found
 
     # ------------------------------------------------------------------------------------------- the ring
-    def _put(self, entry: Entry) -> None:
+    def _put(self, entry: FeedEntry) -> None:
         size = len(self._slots)
         if self.end - self.first == size:
             self._drop()
@@ -171,7 +171,7 @@ class ChangeFeed:
             self.rates.add(seen.emitted_at, seen.at, seen.user_id, seen.value, entered, exited)
 
 
-def entry_of(partition: int, offset: int, raw: bytes) -> Entry | None:
+def entry_of(partition: int, offset: int, raw: bytes) -> FeedEntry | None:
     """A record of the changes topic as an entry; None when it is not a change."""
     seen = _look(raw)
     return None if seen is None else _entry(partition, offset, raw, seen)
@@ -184,11 +184,11 @@ def _look(raw: bytes) -> _Seen | None:
         return None
 
 
-def _entry(partition: int, offset: int, raw: bytes, seen: _Seen) -> Entry:
-    return Entry(partition, offset, raw, seen.user_id, (seen.segment, seen.group, seen.from_, seen.to), seen.value)
+def _entry(partition: int, offset: int, raw: bytes, seen: _Seen) -> FeedEntry:
+    return FeedEntry(partition, offset, raw, seen.user_id, (seen.segment, seen.group, seen.from_, seen.to), seen.value)
 
 
-def matches(entry: Entry, segment: str | None, user: str | None) -> bool:
+def matches(entry: FeedEntry, segment: str | None, user: str | None) -> bool:
     """Whether a stream with these filters shows the change. `segment` is a segment's or group's name, or `name:value`."""
     if user is not None and entry.user != user:
         return False

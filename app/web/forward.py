@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
+import msgspec
 import orjson
 from fastapi import Request
 from starlette.responses import Response
@@ -56,27 +57,32 @@ class Forwarder:
         headers = {name: value for name in _REQUEST_HEADERS if (value := request.headers.get(name)) is not None}
         headers[HOPS_HEADER] = str(hops + 1)
         outgoing = self._client.build_request(request.method, owner + _target(request), headers=headers, content=await request.body())
-        answer, body = await self._send(outgoing, owner)
+        answer, body = await self._send(outgoing, owner, limits.FORWARD_SECONDS_MAX)
         kept = {name: value for name in _ANSWER_HEADERS if (value := answer.headers.get(name)) is not None}
         return Response(body, answer.status_code, kept)
 
-    async def ask_all(self, peers: Sequence[str], path: str, params: Mapping[str, str]) -> tuple[list[Any], list[str]]:
-        """The JSON answers of all peers to `GET path` with `local=1`, and the addresses of those that gave none."""
-        answers = await asyncio.gather(*[self._ask(peer, path, params) for peer in peers])
+    async def ask_all(
+        self, peers: Sequence[str], path: str, params: Mapping[str, str], shape: type[Any] = dict
+    ) -> tuple[list[Any], list[str]]:
+        """The answers of all peers to `GET path` with `local=1`, as `shape`, and the addresses of those that gave none in time.
+
+        An answer of another shape is none: a worker of another version does not say what is asked for.
+        """
+        answers = await asyncio.gather(*[self._ask(peer, path, params, shape) for peer in peers])
         missing = [peer for peer, answer in zip(peers, answers, strict=True) if answer is None]
         return [answer for answer in answers if answer is not None], missing
 
-    async def _ask(self, peer: str, path: str, params: Mapping[str, str]) -> Any:
+    async def _ask(self, peer: str, path: str, params: Mapping[str, str], shape: type[Any]) -> Any:
         outgoing = self._client.build_request("GET", peer + path, params={**params, "local": "1"}, headers={HOPS_HEADER: "1"})
         try:
-            answer, body = await self._send(outgoing, peer)
-            return orjson.loads(body) if answer.status_code == 200 else None
-        except (Problem, orjson.JSONDecodeError):
+            answer, body = await self._send(outgoing, peer, limits.FANOUT_SECONDS_MAX)
+            return msgspec.convert(orjson.loads(body), shape) if answer.status_code == 200 else None
+        except (Problem, orjson.JSONDecodeError, msgspec.ValidationError):
             return None
 
-    async def _send(self, outgoing: httpx.Request, owner: str) -> tuple[httpx.Response, bytes]:
+    async def _send(self, outgoing: httpx.Request, owner: str, seconds: float) -> tuple[httpx.Response, bytes]:
         try:
-            async with asyncio.timeout(limits.FORWARD_SECONDS_MAX):
+            async with asyncio.timeout(seconds):
                 answer = await self._client.send(outgoing, stream=True)
                 try:
                     body = await _read(answer)
@@ -84,9 +90,7 @@ class Forwarder:
                     await answer.aclose()
         except (TimeoutError, httpx.TimeoutException):
             self._metrics.forwarded("timeout")
-            raise Problem(
-                504, "worker-unreachable", f"The worker at {owner} took longer than {limits.FORWARD_SECONDS_MAX:.0f} s."
-            ) from None
+            raise Problem(504, "worker-unreachable", f"The worker at {owner} took longer than {seconds:.0f} s.") from None
         except (httpx.HTTPError, TooLong) as error:
             self._metrics.forwarded("failed")
             detail = f"The worker at {owner} does not answer ({type(error).__name__})."

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from urllib.parse import unquote
 
@@ -16,7 +17,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.web import limits
 from app.web.problems import Problem
-from app.web.throttle import Throttle
 
 HOPS_HEADER = "hyperseg-hops"
 
@@ -84,6 +84,14 @@ class Guard:
         return True
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a server bound to `host` is reached from its own machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def too_large() -> Problem:
     """A body above the limit."""
     return Problem(413, "too-large", f"A body may have at most {limits.BODY_BYTES_MAX} bytes.")
@@ -132,3 +140,26 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return guarded
+
+
+class Throttle:
+    """How many requests an address may make: one token bucket each, the addresses bounded.
+
+    `rate` requests a second for each key, `burst` at once. Time is an argument, in seconds of a clock that never goes back.
+    """
+
+    def __init__(self, rate: float, burst: int, keys_max: int = limits.CLIENT_ADDRESSES_MAX) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._keys_max = keys_max
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def wait(self, key: str, now: float) -> float:
+        """0.0 and the request is counted, or the seconds after which it would be let through."""
+        tokens, at = self._buckets.pop(key, (float(self._burst), now))
+        tokens = min(self._burst, tokens + (now - at) * self._rate)
+        allowed = tokens >= 1.0
+        self._buckets[key] = (tokens - 1.0 if allowed else tokens, now)
+        if len(self._buckets) > self._keys_max:
+            self._buckets.popitem(last=False)
+        return 0.0 if allowed else (1.0 - tokens) / self._rate

@@ -28,7 +28,10 @@ FORWARD_SECONDS_MAX = 5.0  # an answer is a disk read away; a worker that needs 
 FORWARD_CONNECT_SECONDS_MAX = 1.0
 PEER_ANSWER_BYTES_MAX = 16 * 1024 * 1024
 PEER_CONNECTIONS_MAX = 64
-CLUSTER_SIZES_AGE_SECONDS = 1.0  # sizes summed over all workers are asked for at most this often, however many consoles are open
+FANOUT_SECONDS_MAX = 2.0  # sizes, statuses and pages of members of one worker: memory or a few disk reads; who needs longer is missing
+CLUSTER_AGE_SECONDS = 1.0  # sizes and statuses of all workers are asked for at most this often, however many consoles are open
+CLUSTER_PATIENCE_SECONDS = 0.25  # what a page waits for fresher ones when some are known; a worker that lives answers in milliseconds
+CLUSTER_STALE_SECONDS_MAX = 10.0  # older ones are waited for: two measures of the history, and more than FANOUT_SECONDS_MAX
 
 # --- live changes --------------------------------------------------------------------------------------------
 FEED_ENTRIES_MAX = 20_000  # changes kept in memory for clients that come back: half a minute at 600 changes a second
@@ -49,3 +52,4 @@ RATE_BUCKETS_MAX = 720  # an hour of them
 PAST_MS = 5 * 60_000  # a change emitted so long after its instant was caught up with: it is the past's, not the present's traffic
 FLAP_WITHIN_MS = 10 * 60_000  # a membership that is reversed sooner than this flapped
 FLAP_USERS_MAX = 50_000  # memberships whose last change is remembered for that
+WATERMARK_LATE_MS = 60_000  # events that are in only up to so long ago are shown in amber: in silence the watermark is a second old

@@ -1,4 +1,4 @@
-"""What the web counts, by request, stream, and change written to a stream. The children of a route are bound once."""
+"""What the web counts: once an answer, once a piece written to a stream; label children of routes are bound once."""
 
 from __future__ import annotations
 

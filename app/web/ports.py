@@ -1,7 +1,7 @@
 """What the web layer needs from a worker, as protocols the worker implements. Nothing here knows Faust, Kafka or RocksDB.
 
 The signatures use plain tuples, mappings and built-in errors, so that an implementation in a lower layer imports nothing from
-here; the named tuples and typed dictionaries say what is inside.
+here; the named tuples and typed dictionaries say what is inside, and answers are those of `app.domain.views`.
 
 All instants are integer epoch milliseconds. A *member key* is that of `app.domain.members`.
 A *user* is always the user id as it is in the events.
@@ -9,14 +9,10 @@ A *user* is always the user id as it is in the events.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, Protocol, TypedDict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, NamedTuple, NotRequired, Protocol, TypedDict
 
-from prometheus_client import CollectorRegistry
-
-if TYPE_CHECKING:
-    from app.web.feed import ChangeFeed
+from app.domain.views import DefinitionProblem, Explanation, Explanations, LocalSizes, SegmentView, UserView
 
 
 class MemberRow(NamedTuple):
@@ -32,33 +28,6 @@ class MemberPosition(NamedTuple):
 
     member_key: str
     user: str
-
-
-class SignalInfo(TypedDict):
-    """One signal a definition needs: its expression and what it costs a user (bytes, an estimate)."""
-
-    expr: str
-    bytes: NotRequired[int]
-
-
-class SegmentInfo(TypedDict):
-    """One live definition. Durations are as written in the definition (`"24h"`), null where not given."""
-
-    name: str
-    title: str
-    description: str
-    when: str
-    exit_when: str | None
-    min_dwell: NotRequired[str | None]
-    cooldown: NotRequired[str | None]
-    for_each: NotRequired[str | None]
-    max_per_user: NotRequired[int | None]
-    group: str | None
-    version: int
-    digest: str
-    tags: list[str]
-    owner: NotRequired[str | None]
-    signals: list[SignalInfo] | list[str]
 
 
 class PartitionStatus(TypedDict):
@@ -83,6 +52,7 @@ class WorkerStatus(TypedDict):
     commit_ms_p50: float | None
     commit_ms_p99: float | None
     plan_digest: str
+    definitions_refused: int
     guarantee: NotRequired[str]
     broker: NotRequired[str]
 
@@ -98,21 +68,21 @@ class LocalState(Protocol):
     def owns(self, user: str) -> bool:
         """Whether the user's partition is assigned to this worker and recovered (so that `describe` would be right)."""
 
-    async def describe(self, user: str) -> dict[str, Any] | None:
-        """`describe_user`'s JSON at this worker's present instant (its `clock` rule for the partition); None: no such user.
+    async def describe(self, user: str) -> UserView | None:
+        """The user at this worker's present instant (its `clock` rule for the partition); None: no such user.
 
         Called only for users that `owns` says are here; if the partition has left meanwhile it raises `LookupError`.
         """
 
-    async def explain(self, user: str, segment: str | None, at: int | None) -> dict[str, Any] | None:
-        """Why the user is in or not: `explain_segment`'s JSON for one segment, `{"segments": [...]}` of all when `segment` is None.
+    async def explain(self, user: str, segment: str | None, at: int | None) -> Explanation | Explanations | None:
+        """Why the user is in one segment or not, or in each when `segment` is None.
 
         `at` None is now; an `at` before the user's clock cannot be answered from the state and raises `InputError` (HTTP 422).
         None when there is no such user; `LookupError` as in `describe`. An unknown segment never gets here.
         """
 
-    def sizes(self) -> Mapping[str, int]:
-        """Members now by member key, over this worker's partitions only. Empty segments may be absent or 0. Kept incrementally."""
+    def sizes(self) -> LocalSizes:
+        """Who is in what now, over this worker's partitions whose users are here. Empty segments may be absent or 0. Kept incrementally."""
 
     async def members(self, segment: str, after: tuple[str, str] | None, limit: int) -> Sequence[tuple[str, str, int]]:
         """At most `limit` rows (`MemberRow`) of the segment named `segment`, all its `for_each` values.
@@ -121,8 +91,11 @@ class LocalState(Protocol):
         exclusive; it need not exist). Fewer than `limit` means that there are no more here.
         """
 
-    def definitions(self) -> Sequence[Mapping[str, Any]]:
-        """The definitions (`SegmentInfo`) in force, in file order, groups' members carrying `group`."""
+    def definitions(self) -> Sequence[SegmentView]:
+        """The definitions in force, in file order, groups' members carrying `group`."""
+
+    def problems(self) -> Sequence[DefinitionProblem]:
+        """What is wrong with this worker's definitions: those refused, then the warnings of those in force."""
 
     def unready(self) -> list[str]:
         """Why this worker should get no traffic yet, a plain sentence each ("partition 3 is recovering: 4 records left"); empty = ready."""
@@ -152,17 +125,3 @@ class History(Protocol):
 
     async def ends(self) -> Mapping[int, int]:
         """For each partition the offset its next record gets. Raises `Unreachable` when the broker cannot be asked."""
-
-
-@dataclass(slots=True)
-class WebDeps:
-    """Everything `build_app` is handed. `clock` is the wall clock in epoch milliseconds; `registry` is what `/metrics` shows."""
-
-    state: LocalState
-    cluster: Cluster
-    feed: ChangeFeed
-    clock: Callable[[], int]
-    version: str
-    title: str = "hyperseg"
-    bind: str = "127.0.0.1"
-    registry: CollectorRegistry = field(default_factory=CollectorRegistry)

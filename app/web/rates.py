@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 
@@ -31,7 +32,7 @@ class Rates:
                 counts[index] += 1
                 counts[2] += self._flapped(at, user, name, value)
 
-    def per_minute(self, segment: str, now: int) -> tuple[float, float]:
+    def per_minute(self, segment: str, now: int) -> tuple[int, int]:
         """(entered, exited) in the minute before `now`."""
         entered = exited = 0
         for start, counts in reversed(self._buckets):
@@ -42,6 +43,11 @@ class Rates:
                 entered += found[0]
                 exited += found[1]
         return entered, exited
+
+    def all_per_minute(self, now: int) -> int:
+        """Entries and exits of all segments in the minute before `now`."""
+        recent = itertools.takewhile(lambda bucket: bucket[0] > now - 60_000, reversed(self._buckets))
+        return sum([counts[0] + counts[1] for _, by_segment in recent for counts in by_segment.values()])
 
     def series(self, segment: str, now: int, points: int) -> list[tuple[int, int, int]]:
         """The newest `points` buckets up to `now`, oldest first: (start, entered, exited), zeros where nothing happened."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
+from msgspec import UNSET
+
+from app.domain.changes import Fact
 from app.domain.time import duration_ms
 from app.rules import ast
 from app.rules.ast import Node
@@ -25,13 +27,13 @@ def negated(needs: str) -> str:
     return needs.removeprefix("not ") if needs.startswith("not ") else f"not {needs}"
 
 
-def distance(fact: Mapping[str, Any], each: Any = None) -> str:
+def distance(fact: Fact, each: Any = None) -> str:
     """What is missing for a fact whose `needs` is not met; empty where there is no such thing as nearer."""
-    node, value, needs = tree(str(fact.get("expr", ""))), fact.get("value"), str(fact.get("needs", ""))
+    node, value, needs = tree(fact.expr), fact.value, fact.needs
     if isinstance(value, bool) or value is None:
         return fill(_missing(node, needs), each) if not value else ""
-    gap = _gap(value, needs, fact.get("against")) if isinstance(value, int | float) else None
-    return "" if node is None or not gap else fill(_said(node, gap, bool(fact.get("or_more"))), each)
+    gap = _gap(value, needs, None if fact.against is UNSET else fact.against) if isinstance(value, int | float) else None
+    return "" if node is None or not gap else fill(_said(node, gap, fact.or_more), each)
 
 
 def _missing(node: Node | None, needs: str) -> str:

@@ -24,7 +24,7 @@ from app.domain.options import EngineOptions
 from app.engine.engine import Engine
 from app.rules.definitions import load_folder
 from app.rules.plan import compile_plan
-from app.streaming import process
+from app.streaming import overrides, process
 from app.streaming.core import PartitionCore, Start
 from app.streaming.messages import Topics, Writer
 from app.streaming.records import LaneUpdate
@@ -58,6 +58,7 @@ def main() -> None:
         core = PartitionCore(0, options.streams, engine, store, decode_event, Clock(wall=False), start, 50_000)
         writer = Writer(Topics("changes", "letters", "changelog", "hyperseg/bench", 4), 0, "log")
         process.calm_collector()
+        overrides.install()  # batches are compressed as the worker's producers compress them
         profile = cProfile.Profile() if "--profile" in sys.argv else None
         if profile:
             profile.enable()

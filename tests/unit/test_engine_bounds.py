@@ -65,10 +65,10 @@ def test_merged_entries_are_near_and_say_so(when: str) -> None:
         event.fields["price"] = made.uniform(5, 15)
         prices.append(event.fields["price"])
         engine.apply(state, event, event.ts)
-    row = describe_user(engine, state, state.clock)["signals"][0]
+    row = describe_user(engine, state, state.clock).signals[0]
     true = len(prices) if "count" in when else sum(prices) / len(prices)
-    assert row["approximate"] is True
-    assert row["value"] == pytest.approx(true, rel=1e-9)
+    assert row.approximate is True
+    assert row.value == pytest.approx(true, rel=1e-9)
 
 
 def test_a_count_keeps_what_its_definition_can_tell_apart() -> None:

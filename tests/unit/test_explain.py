@@ -13,6 +13,7 @@ import pytest
 
 from app import cli
 from app.commands.explain import worker_url
+from app.domain.changes import Fact
 from app.wording.distance import distance, negated
 
 DAY = 86_400_000
@@ -247,7 +248,7 @@ def test_where_a_worker_of_these_settings_listens(host: str, url: str) -> None:
     ],
 )
 def test_distances(expr: str, value: Any, needs: str, more: dict[str, Any], said: str) -> None:
-    assert distance({"expr": expr, "value": value, "needs": needs, **more}) == said
+    assert distance(Fact(expr, value, needs, **more)) == said
 
 
 @pytest.mark.parametrize(

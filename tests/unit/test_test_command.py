@@ -332,8 +332,8 @@ def test_events_in_changes_out() -> None:
     assert names(run.advance("50m")) == ["exited keen"]
     assert names(run.advance(to=LATER_MS + 10 * 86_400_000)) == ["exited likes"]
     assert run.members("nobody") == {}
-    assert run.describe("u")["memberships"][0]["segment"] == "rest"
-    assert run.explain("u", "keen")["answers"][0]["in"] is False
+    assert run.describe("u").memberships[0].segment == "rest"
+    assert run.explain("u", "keen").answers[0].in_ is False
     assert [json.loads(line)["seq"] for line in run.lines().splitlines()] == [1, 2, 3, 4, 5]
 
 

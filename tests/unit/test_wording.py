@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
+from app.domain.changes import Fact
+from app.domain.views import Part
 from app.web.highlight import highlight
 from app.wording.phrases import duration_words, phrase, show
 from app.wording.words import cause_words, change_words, fact_words, headline, readable
@@ -60,7 +63,7 @@ CASES: list[tuple[str, Any, str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("expr", "value", "needs", "more", "said"), CASES)
 def test_facts_are_said_in_plain_words(expr: str, value: Any, needs: str, more: dict[str, Any], said: str) -> None:
-    assert fact_words({"expr": expr, "value": value, "needs": needs, **more}) == said
+    assert fact_words(Fact(expr, value, needs, **more)) == said
 
 
 def test_the_leaving_rule_of_what_was_entered_is_what_keeps_it() -> None:
@@ -80,14 +83,17 @@ def test_the_leaving_rule_of_what_was_entered_is_what_keeps_it() -> None:
 )
 def test_a_not_is_said_with_its_condition(needs: str, value: Any, said: str) -> None:
     expr = "any(purchase)" if needs == "true" else "count(purchase)"
-    leaf = {"expr": expr, "holds": False, "fact": {"expr": expr, "value": value, "needs": needs}}
-    tree = readable({"op": "and", "holds": True, "parts": [{"op": "not", "expr": f"not {expr}", "holds": True, "parts": [leaf]}]})
-    (part,) = tree["parts"]
-    assert (part["holds"], "parts" in part, fact_words(part["fact"])) == (True, False, said)
+    leaf = Part(expr=expr, holds=False, fact=Fact(expr, value, needs))
+    negation = Part(expr=f"not {expr}", holds=True, op="not", parts=[leaf])
+    tree = readable(Part(expr="", holds=True, op="and", parts=[negation]))
+    assert tree.parts is not UNSET
+    (part,) = tree.parts
+    assert part.fact is not UNSET
+    assert (part.holds, part.parts, fact_words(part.fact)) == (True, UNSET, said)
 
 
 def test_the_for_each_value_takes_its_place() -> None:
-    fact = {"expr": "count(click[category == each], last 7d)", "value": 4, "needs": "> 3"}
+    fact = Fact("count(click[category == each], last 7d)", 4, "> 3")
     assert fact_words(fact, "yoga") == "clicks with category yoga in the last 7 days reached 4 (needs > 3)"
     assert fact_words(fact) == "clicks with category the value in the last 7 days reached 4 (needs > 3)"
 

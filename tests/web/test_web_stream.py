@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from app.web import limits
-from app.web.ports import WebDeps
+from app.web.deps import WebDeps
 from tests.web.conftest import served
 from tests.web.fakes import FakeHistory, change
 from tests.web.test_web_api import KIND, problem

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from fastapi import Request
 from starlette.responses import Response
 
+from app.web.deps import WebDeps
 from app.web.forward import Forwarder
-from app.web.ports import WebDeps
+from app.web.models import as_json
 from app.web.problems import Problem
 
-Ask = Callable[[], Awaitable[dict[str, Any] | None]]
+T = TypeVar("T")
 
 
 def json_response(content: Any, status: int = 200) -> Response:
     """An answer of JSON, never cached."""
-    return Response(orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS), status, {"Cache-Control": "no-store"}, "application/json")
+    return Response(
+        orjson.dumps(as_json(content), option=orjson.OPT_NON_STR_KEYS), status, {"Cache-Control": "no-store"}, "application/json"
+    )
 
 
-class People:
+class Users:
     """Answers about users."""
 
     def __init__(self, deps: WebDeps, forwarder: Forwarder) -> None:
         self._deps = deps
         self._forwarder = forwarder
 
-    async def answer(self, request: Request, user: str, ask: Ask) -> Response:
+    async def answer(self, request: Request, user: str, ask: Callable[[], Awaitable[T | None]]) -> Response:
         """What `ask` gives when the user is here, else the owner's answer to the same request."""
         owner = self.owner(user)
         if owner is not None:
@@ -51,7 +54,7 @@ class People:
             raise _nobody(user)
         return owner
 
-    async def local(self, user: str, ask: Ask) -> dict[str, Any]:
+    async def local(self, user: str, ask: Callable[[], Awaitable[T | None]]) -> T:
         """This worker's own answer; 404 when there is no such user."""
         try:
             found = await ask()
