@@ -1,14 +1,16 @@
 """The members table: who is in what, in the order of segment, then user; and beside it how many.
 
-    key    "m" │ member key, UTF-8 │ 00 │ user, UTF-8          key    "s" │ member key, UTF-8        key    "p" │ segment, UTF-8
-    value  since, 8 bytes                                      value  memberships, 8 bytes           value  people, 8 bytes
+    key    "m" │ member key, UTF-8 │ 00 │ user, UTF-8      value  since, 8 bytes
+    key    "s" │ member key, UTF-8                         value  memberships, 8 bytes
+    key    "p" │ segment's name, UTF-8                     value  people, 8 bytes
 
-A person is counted once in a "p" row, however many values of the segment they are in; the row of the empty name counts the people who
-are in any segment. A partition has all of its users, so the counts of several partitions add up.
+A member key is that of `app.domain.members`: a segment's name, or name │ 1f │ the value's key;
+neither part holds 00, which is below every other byte, so rows sort by (member key, user) with both
+compared as bytes, and all values of one segment lie together right behind the segment's own name.
 
-A member key is that of `app.domain.members`: a segment's name, or name │ 1f │ the value's key; neither part holds 00, which is below
-every other byte, so rows sort by (member key, user) with both compared as bytes, and all
-values of one segment lie together right behind the segment's own name.
+A person is counted once in a "p" row, however many values of the segment they are in; the row of
+the empty name counts the people who are in any segment. A partition has all of its users, so the
+counts of several partitions add up.
 """
 
 from __future__ import annotations

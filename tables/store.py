@@ -1,4 +1,6 @@
-"""A partition's store: users, timers, members and meta over one `Kv`, kept in step by writing all of it in one batch."""
+"""A partition's store: users, timers, members and meta over one `Kv`, kept in step by writing all
+of it in one batch.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,11 @@ _TIMERS_END = timers.UPPER
 class UserWrite(msgspec.Struct, gc=False):
     """One user's rows after a commit.
 
-    `raw` None removes the user. `armed_before`/`armed` are the due times under which the timers table had and will have the user
-    (NEVER: none). `left` and `joined` are the changes of the members table; a member whose since changed is in `joined` only.
-    `entered` are the member keys that are new, `arrived` and `gone` the segments whose number of people grows or shrinks by this user
-    (`members.ANY` among them for one who was in none, or is). `new`: there was no row.
+    `raw` None removes the user. `armed_before`/`armed` are the due times under which the timers
+    table had and will have the user (NEVER: none). `left` and `joined` are the changes of the
+    members table; a member whose since changed is in `joined` only. `entered` are the member keys
+    that are new, `arrived` and `gone` the segments whose number of people grows or shrinks by this
+    user (`members.ANY` among them for one who was in none, or is). `new`: there was no row.
     """
 
     user: str
@@ -38,7 +41,10 @@ class UserWrite(msgspec.Struct, gc=False):
 
 
 class PartitionStore:
-    """One partition's tables. Not safe for two threads writing; a reader beside one writer sees whole batches."""
+    """One partition's tables.
+
+    Not safe for two threads writing; a reader beside one writer sees whole batches.
+    """
 
     def __init__(self, kv: Kv) -> None:
         self._kv = kv
@@ -76,7 +82,10 @@ class PartitionStore:
         return [None if value is None else users.decode(value) for value in values]
 
     def apply(self, writes: Iterable[UserWrite], after: Meta) -> None:
-        """Writes all rows of a commit, and how far the store is then, in one batch. `after.users` is overwritten with the true count."""
+        """Writes all rows of a commit, and how far the store is then, in one batch.
+
+        `after.users` is overwritten with the true count.
+        """
         puts: list[tuple[bytes, bytes]] = []
         deletes: list[bytes] = []
         sizes, people = _Moved(), _Moved()
@@ -97,7 +106,9 @@ class PartitionStore:
         self._sizes, self._people = sizes_after, people_after
 
     def due(self, lower: bytes, upto: int, limit: int) -> list[tuple[int, str]]:
-        """At most `limit` timers (due, user) from the key `lower` on that are due at or before `upto`, in the order of time."""
+        """At most `limit` timers (due, user) from the key `lower` on that are due at or before
+        `upto`, in the order of time.
+        """
         rows = self._kv.scan(lower, timers.bound(upto + 1), limit)
         return [timers.parse(key) for key, _ in rows]
 
@@ -107,7 +118,9 @@ class PartitionStore:
         return timers.parse(rows[0][0])[0] if rows else NEVER
 
     def members(self, segment: str, position: tuple[str, str] | None, limit: int) -> list[tuple[str, str, int]]:
-        """At most `limit` (member key, user, since) of a segment and all its values, behind `position` (member key, user)."""
+        """At most `limit` (member key, user, since) of a segment and all its values, behind
+        `position` (member key, user).
+        """
         found: list[tuple[str, str, int]] = []
         for lower, upper in members.ranges(segment):
             start = lower if position is None else max(lower, members.after(*position))
@@ -121,11 +134,15 @@ class PartitionStore:
         return self._sizes
 
     def people(self) -> Mapping[str, int]:
-        """People by segment name, each once whatever values they are in, those in any under `members.ANY`; segments of none are absent."""
+        """People by segment name, each once whatever values they are in, those in any under
+        `members.ANY`; segments of none are absent.
+        """
         return self._people
 
     def page(self, after_user: str | None, limit: int) -> list[tuple[str, StoredUser]]:
-        """At most `limit` users behind `after_user` (None: from the first), in the order of their bytes."""
+        """At most `limit` users behind `after_user` (None: from the first), in the order of their
+        bytes.
+        """
         lower = users.PREFIX if after_user is None else users.key(after_user) + b"\x00"
         return [(users.user_of(key), users.decode(value)) for key, value in self._kv.scan(lower, users.UPPER, limit)]
 
@@ -154,7 +171,10 @@ class _Moved:
     def onto(
         self, counts: dict[str, int], row_key: Callable[[str], bytes], puts: list[tuple[bytes, bytes]], deletes: list[bytes]
     ) -> dict[str, int]:
-        """The counts after it, those of none left out, their rows added to the batch. A new dict: another thread may be reading the old."""
+        """The counts after it, those of none left out, their rows added to the batch.
+
+        A new dict: another thread may be reading the old.
+        """
         changed = {name: counts.get(name, 0) + change for name, change in self._by.items() if change}
         if not changed:
             return counts
@@ -199,7 +219,9 @@ def write_for(
 
 
 def _lacking(keys: Sequence[str], others: Mapping[str, int]) -> list[str]:
-    """The segments of `keys` of which `others` has no member key, and `members.ANY` where it has none at all."""
+    """The segments of `keys` of which `others` has no member key, and `members.ANY` where it has
+    none at all.
+    """
     if not keys:
         return []
     found = {name_of(key) for key in keys} - {name_of(key) for key in others}

@@ -1,7 +1,9 @@
-"""Typed answers to what a person asks about one user or one definition; their JSON is that of the API and of `explain --json`.
+"""Typed answers to what a person asks about one user or one definition; their JSON is that of the
+API and of `explain --json`.
 
-All instants are epoch milliseconds in event time, all durations milliseconds. A field that is UNSET is absent from the JSON.
-A *value* is that of `for_each`, null for a segment with one membership a user.
+All instants are epoch milliseconds in event time, all durations milliseconds. A field that is UNSET
+is absent from the JSON. A *value* is that of `for_each`, null for a segment with one membership a
+user.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ Instant = Annotated[int, Meta(description="Epoch milliseconds.")]
 
 
 class SegmentView(msgspec.Struct, kw_only=True):
-    """One definition in force. Expressions and durations are spelled as the language spells them, null where not given."""
+    """One definition in force.
+
+    Expressions and durations are spelled as the language spells them, null where not given.
+    """
 
     name: str
     title: str
@@ -83,10 +88,11 @@ class UserView(msgspec.Struct, kw_only=True):
 
 
 class Part(msgspec.Struct, kw_only=True):
-    """One part of a condition: a junction or negation with `op` and `parts`, or a leaf with its `fact`.
+    """One part of a condition: a junction or negation with `op` and `parts`, or a leaf with its
+    `fact`.
 
-    `fits`, `words` and `distance` are added for people (`hyperseg explain`): whether the part is as the whole needs it, the fact in
-    words, and how far it is where it does not fit.
+    `fits`, `words` and `distance` are added for people (`hyperseg explain`): whether the part is as
+    the whole needs it, the fact in words, and how far it is where it does not fit.
     """
 
     expr: str
@@ -100,7 +106,10 @@ class Part(msgspec.Struct, kw_only=True):
 
 
 class Verdict(msgspec.Struct, kw_only=True):
-    """Whether a user is in a segment, for one value of it, and why. `words` are the facts for people (`hyperseg explain`)."""
+    """Whether a user is in a segment, for one value of it, and why.
+
+    `words` are the facts for people (`hyperseg explain`).
+    """
 
     value: Value | None
     in_: bool = msgspec.field(name="in")
@@ -126,7 +135,10 @@ class Explanation(msgspec.Struct, kw_only=True):
 
 
 class Explanations(msgspec.Struct, kw_only=True):
-    """Why a user is in each of several segments or not. `at` is there when one instant was asked for all."""
+    """Why a user is in each of several segments or not.
+
+    `at` is there when one instant was asked for all.
+    """
 
     user_id: str
     at: Instant | UnsetType = UNSET
@@ -134,7 +146,9 @@ class Explanations(msgspec.Struct, kw_only=True):
 
 
 class LocalSizes(msgspec.Struct, kw_only=True):
-    """Who is in what, counted over some partitions; the counts of different partitions add up, since each user has one."""
+    """Who is in what, counted over some partitions; the counts of different partitions add up,
+    since each user has one.
+    """
 
     sizes: Annotated[dict[str, int], Meta(description="Memberships by member key: the name, or name, U+001F and the value's key.")]
     people: Annotated[dict[str, int], Meta(description="People by segment name, each once whatever values they are in.")]
@@ -145,7 +159,9 @@ class LocalSizes(msgspec.Struct, kw_only=True):
 
 
 class DefinitionProblem(msgspec.Struct, kw_only=True, frozen=True):
-    """What is wrong with a definition of this worker: `refused` ones do not run, one with a `warning` does."""
+    """What is wrong with a definition of this worker: `refused` ones do not run, one with a
+    `warning` does.
+    """
 
     kind: Literal["refused", "warning"]
     message: Annotated[str, Meta(description="The whole sentence: where, what, found, expected, did you mean.")]

@@ -1,6 +1,8 @@
-"""What a person asks about one user: where they are in, since when and why, what is known of them, and what will flip by itself, when.
+"""What a person asks about one user: where they are in, since when and why, what is known of them,
+and what will flip by itself, when.
 
-Everything here works on a copy of the state; the answers are those of `app.domain.views`, instants in epoch ms.
+Everything here works on a copy of the state; the answers are those of `app.domain.views`, instants
+in epoch ms.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ AHEAD_MS = 400 * DAY_MS
 
 
 def at_instant(engine: Engine, state: UserState, now: int) -> UserState:
-    """A copy of the state as it is at `now` (or at the user's clock, if that is later) with no further event."""
+    """A copy of the state as it is at `now` (or at the user's clock, if that is later) with no
+    further event.
+    """
     copy = engine.decode(engine.encode(state))
     engine.fire(copy, now)
     if copy.clock < now:
@@ -32,7 +36,9 @@ def at_instant(engine: Engine, state: UserState, now: int) -> UserState:
 
 
 def describe_user(engine: Engine, state: UserState, now: int) -> UserView:
-    """Memberships with since-when and why, profile, every signal's value, the next timer and what flips next."""
+    """Memberships with since-when and why, profile, every signal's value, the next timer and what
+    flips next.
+    """
     copy = at_instant(engine, state, now)
     ahead = flips_ahead(engine, copy)
     members = sorted(copy.members.items(), key=lambda row: order(row[0]))
@@ -51,7 +57,9 @@ def describe_user(engine: Engine, state: UserState, now: int) -> UserView:
 
 
 def flips_ahead(engine: Engine, state: UserState) -> dict[str, tuple[bool, int]]:
-    """Member key → (is in now, when it flips with no further event), for those that flip within AHEAD_MS and AHEAD_STEPS_MAX instants."""
+    """Member key → (is in now, when it flips with no further event), for those that flip within
+    AHEAD_MS and AHEAD_STEPS_MAX instants.
+    """
     copy = engine.decode(engine.encode(state))
     end = copy.clock + AHEAD_MS
     found: dict[str, tuple[bool, int]] = {}
@@ -67,8 +75,9 @@ def flips_ahead(engine: Engine, state: UserState) -> dict[str, tuple[bool, int]]
 
 
 def explain_segment(engine: Engine, state: UserState, name: str, now: int, value: Any = None) -> Explanation:
-    """Why the user is in or out of one segment at `now`, part by part, and when that flips by itself. Raises KeyError for an unknown
-    segment."""
+    """Why the user is in or out of one segment at `now`, part by part, and when that flips by
+    itself. Raises KeyError for an unknown segment.
+    """
     unit = engine.unit(name)
     if unit is None or unit.segment is None or unit.kind != "segment":
         raise KeyError(name)
@@ -109,7 +118,9 @@ def _explained(engine: Engine, state: UserState, unit: Unit, each: str | None, a
 
 
 def part_tree(reason: Reason, state: UserState, each: str | None) -> Part:
-    """The condition as a tree of parts, each with whether it holds and, at the leaves, its value and what it needs."""
+    """The condition as a tree of parts, each with whether it holds and, at the leaves, its value
+    and what it needs.
+    """
     holds = reason.holds(state, state.clock, each)
     if isinstance(reason, Junction):
         op: Literal["and", "or"] = "and" if reason.op == "and" else "or"

@@ -1,4 +1,6 @@
-"""Why a user is in a segment or not, for a person at a terminal: from event files, or as a running worker answers."""
+"""Why a user is in a segment or not, for a person at a terminal: from event files, or as a running
+worker answers.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,10 @@ Instants = Callable[[int], str]
 
 
 def from_files(plan: Plan, options: EngineOptions, files: Iterable[str], user: str, segment: str | None, at: int | None) -> Explanations:
-    """The explanation from event files, at an instant (default: the largest ts of the files). Raises InputError."""
+    """The explanation from event files, at an instant (default: the largest ts of the files).
+
+    Raises InputError.
+    """
     names = _names(plan, segment)
     log = read_log(files, options.streams, at)
     events = log.users.get(user)
@@ -53,7 +58,9 @@ def _names(plan: Plan, segment: str | None) -> list[str]:
 
 
 def annotated(answer: Explanation | Explanations) -> Explanations:
-    """The explanation with each part in `words` and, where it fails, its `distance`; one segment's becomes a list of one."""
+    """The explanation with each part in `words` and, where it fails, its `distance`; one segment's
+    becomes a list of one.
+    """
     found = answer if isinstance(answer, Explanations) else Explanations(user_id=answer.user_id, at=answer.at, segments=[answer])
     return msgspec.structs.replace(found, segments=[_segment(segment) for segment in found.segments])
 

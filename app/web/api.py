@@ -50,7 +50,9 @@ def router(deps: WebDeps, users: Users, segments: Segments, fanout: Fanout, metr
 def _users(api: APIRouter, deps: WebDeps, users: Users, segments: Segments) -> None:
     @api.get("/users/{user_id}", summary="One user", responses=answers(UserView, problems=_USER_PROBLEMS), tags=["users"])
     async def user(request: Request, user_id: UserId) -> Response:
-        """Memberships with since-when and why, profile, every signal's current value, next timer, consent."""
+        """Memberships with since-when and why, profile, every signal's current value, next timer,
+        consent.
+        """
         name = _user_id(user_id)
         return await users.answer(request, name, lambda: deps.state.describe(name))
 
@@ -58,7 +60,9 @@ def _users(api: APIRouter, deps: WebDeps, users: Users, segments: Segments) -> N
 
     @api.get("/users/{user_id}/explain", summary="Why in, why not", responses=explained, tags=["users"])
     async def explain(request: Request, user_id: UserId, segment: str | None = Query(None, max_length=512), at: Instant = None) -> Response:
-        """Which condition holds, which fails, and when it would flip by itself; of one segment or of all."""
+        """Which condition holds, which fails, and when it would flip by itself; of one segment or
+        of all.
+        """
         name = _user_id(user_id)
         if segment is not None:
             segments.find(segment)
@@ -149,7 +153,10 @@ def _changes(api: APIRouter, deps: WebDeps, metrics: WebMetrics) -> None:
         per_second: int = Query(0, ge=0, le=limits.STREAM_PER_SECOND_MAX, description="Send at most so many a second; 0: all."),
         last_event_id: str | None = Header(None, description="The id of the last event that was seen: continue after it."),
     ) -> Response:
-        """Changes of membership as server-sent events. Reconnecting to any worker with the last id misses nothing that is retained."""
+        """Changes of membership as server-sent events.
+
+        Reconnecting to any worker with the last id misses nothing that is retained.
+        """
         if len(open_streams) >= limits.STREAM_CLIENTS_MAX:
             detail = f"{limits.STREAM_CLIENTS_MAX} streams are open on this worker already."
             raise Problem(503, "too-many-streams", detail, {"Retry-After": "5"})

@@ -40,10 +40,11 @@ UVICORN_OPTIONS = {
 
 
 def build_app(deps: WebDeps, transport: httpx.AsyncBaseTransport | None = None, hosts: tuple[str, ...] = ()) -> FastAPI:
-    """The application: API, console, operation. `hosts` are names it may be addressed by besides localhost and plain addresses.
+    """The application: API, console, operation. `hosts` are names it may be addressed by besides
+    localhost and plain addresses.
 
-    Serve it with `UVICORN_OPTIONS`; close `deps.feed` before the server is stopped, so that open streams end at once.
-    `transport` replaces the network between workers in tests.
+    Serve it with `UVICORN_OPTIONS`; close `deps.feed` before the server is stopped, so that open
+    streams end at once. `transport` replaces the network between workers in tests.
     """
     metrics = WebMetrics(deps.registry)
     forwarder = Forwarder(metrics, transport)
@@ -70,7 +71,9 @@ def build_app(deps: WebDeps, transport: httpx.AsyncBaseTransport | None = None, 
 
 
 async def _measure(fanout: Fanout) -> None:
-    """Measures the sizes again and again, whether or not anybody looks, so that there is a past to show. Runs until it is cancelled."""
+    """Measures the sizes again and again, whether or not anybody looks, so that there is a past to
+    show. Runs until it is cancelled.
+    """
     failing = False
     while True:
         try:

@@ -84,7 +84,9 @@ class Console:
         return RedirectResponse(f"/users/{path(user)}" if user else "/", 303)
 
     async def user(self, request: Request, user_id: str, segment: str | None = Query(None, max_length=512)) -> Response:
-        """One user, rendered by the worker that has the user; with `segment` also why the user is in it or not."""
+        """One user, rendered by the worker that has the user; with `segment` also why the user is
+        in it or not.
+        """
         return await self._shown(lambda: self._user(request, path_text(user_id), segment))
 
     async def _user(self, request: Request, user: str, segment: str | None) -> Response:

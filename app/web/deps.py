@@ -13,7 +13,10 @@ from app.web.ports import Cluster, LocalState
 
 @dataclass(slots=True)
 class WebDeps:
-    """Everything `build_app` is handed. `clock` is the wall clock in epoch milliseconds; `registry` is what `/metrics` shows."""
+    """Everything `build_app` is handed.
+
+    `clock` is the wall clock in epoch milliseconds; `registry` is what `/metrics` shows.
+    """
 
     state: LocalState
     cluster: Cluster

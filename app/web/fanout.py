@@ -1,4 +1,6 @@
-"""Answers that need every worker: sizes, members and statuses, summed and merged over all partitions of the cluster."""
+"""Answers that need every worker: sizes, members and statuses, summed and merged over all
+partitions of the cluster.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Who is in what over the cluster: memberships by member key and by segment, people by segment, each person once.
+    """Who is in what over the cluster: memberships by member key and by segment, people by segment,
+    each person once.
 
-    `missing` are the workers that gave no answer, of `workers` in all; `uncounted` the partitions that nobody has counted, of
-    `partitions`. The numbers are too small while there are any of either.
+    `missing` are the workers that gave no answer, of `workers` in all; `uncounted` the partitions
+    that nobody has counted, of `partitions`. The numbers are too small while there are any of
+    either.
     """
 
     by_key: Mapping[str, int]
@@ -52,14 +56,18 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Statuses:
-    """The status of every worker that answers, the one asked first, and the addresses of those that do not."""
+    """The status of every worker that answers, the one asked first, and the addresses of those that
+    do not.
+    """
 
     workers: Sequence[Mapping[str, Any]]
     missing: Sequence[str]
 
     @property
     def watermark(self) -> int | None:
-        """Up to which instant every worker that answers has seen all events, epoch ms; None before the first event."""
+        """Up to which instant every worker that answers has seen all events, epoch ms; None before
+        the first event.
+        """
         marks = [worker["watermark"] for worker in self.workers if worker.get("watermark")]
         return min(marks, default=None)
 
@@ -85,7 +93,8 @@ class Fanout:
     async def members(
         self, path: str, segment: str, after: MemberPosition | None, limit: int, local: bool
     ) -> tuple[list[MemberRow], list[str]]:
-        """The next `limit` members over all workers in the order of `MemberRow`, and the workers that gave no answer.
+        """The next `limit` members over all workers in the order of `MemberRow`, and the workers
+        that gave no answer.
 
         `path` is the route's own path, asked of the peers.
         """
@@ -113,8 +122,8 @@ class Fanout:
 class _Shared(Generic[T]):
     """One question for all who ask within `CLUSTER_AGE_SECONDS`.
 
-    While a worker takes long to answer, what was known a moment ago is given after `CLUSTER_PATIENCE_SECONDS`: a page must not wait
-    for somebody who is stuck.
+    While a worker takes long to answer, what was known a moment ago is given after
+    `CLUSTER_PATIENCE_SECONDS`: a page must not wait for somebody who is stuck.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:

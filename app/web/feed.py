@@ -1,12 +1,14 @@
-"""The live changes of the whole cluster as this worker saw them: one bounded ring that every open stream reads at its own pace.
+"""The live changes of the whole cluster as this worker saw them: one bounded ring that every open
+stream reads at its own pace.
 
     first ─┐                                        ┌─ end (the number the next change gets)
            ▼                                        ▼
     … gone │ n │ n+1 │ … │ a client's cursor │ … │
                                                      every change has a number here, and (partition, offset) everywhere
 
-There is no queue a client: a client is a cursor. One that falls behind the ring is told so and dropped; it comes back with the
-position it had (see `positions`) and continues, from the ring or, where the ring has gone on, from the topic itself.
+There is no queue a client: a client is a cursor. One that falls behind the ring is told so and
+dropped; it comes back with the position it had (see `stream`) and continues, from the ring or,
+where the ring has gone on, from the topic itself.
 """
 
 from __future__ import annotations
@@ -57,8 +59,8 @@ class CursorExpired(Exception):
 class ChangeFeed:
     """Filled by the tail of the changes topic, read by the web; everything on one event loop.
 
-    One per worker: `ChangeFeed()`; call `close()` when the worker stops.
-    `floors[p]` is the oldest offset of partition p from which the ring is complete, `heads[p]` the next one expected.
+    One per worker: `ChangeFeed()`; call `close()` when the worker stops. `floors[p]` is the oldest
+    offset of partition p from which the ring is complete, `heads[p]` the next one expected.
     """
 
     def __init__(self, entries_max: int = limits.FEED_ENTRIES_MAX, bytes_max: int = limits.FEED_BYTES_MAX) -> None:
@@ -77,7 +79,10 @@ class ChangeFeed:
 
     # ---------------------------------------------------------------------------------- filling (the tail)
     def begin(self, starts: Mapping[int, int]) -> None:
-        """From where the tail will read each partition. A partition already known goes on; one that was made anew empties the ring."""
+        """From where the tail will read each partition.
+
+        A partition already known goes on; one that was made anew empties the ring.
+        """
         if any(offset < self.heads.get(partition, 0) for partition, offset in starts.items()):
             self._clear()
         for partition, offset in starts.items():
@@ -86,7 +91,10 @@ class ChangeFeed:
                 self.heads[partition] = offset
 
     def append(self, partition: int, offset: int, raw: bytes) -> None:
-        """One change as it was written to the topic. An offset already seen is ignored; what is not a change is counted and passed over."""
+        """One change as it was written to the topic.
+
+        An offset already seen is ignored; what is not a change is counted and passed over.
+        """
         if offset < self.heads.get(partition, 0):
             return
         self.heads[partition] = offset + 1
@@ -110,7 +118,9 @@ class ChangeFeed:
 
     # --------------------------------------------------------------------------------- reading (the streams)
     def read(self, cursor: int, count: int) -> list[FeedEntry]:
-        """At most `count` changes from number `cursor` on; raises `CursorExpired` when the first of them is gone."""
+        """At most `count` changes from number `cursor` on; raises `CursorExpired` when the first of
+        them is gone.
+        """
         if cursor < self.first:
             raise CursorExpired
         size = len(self._slots)
@@ -118,7 +128,9 @@ class ChangeFeed:
         return [entry for number in range(cursor, stop) if (entry := self._slots[number % size]) is not None]
 
     async def wait(self, cursor: int, seconds: float) -> bool:
-        """Wait until there is a change with number `cursor`; False when there is none after `seconds` or the feed is closed."""
+        """Wait until there is a change with number `cursor`; False when there is none after
+        `seconds` or the feed is closed.
+        """
         if cursor < self.end or self.closed:
             return not self.closed
         try:
@@ -189,7 +201,10 @@ def _entry(partition: int, offset: int, raw: bytes, seen: _Seen) -> FeedEntry:
 
 
 def matches(entry: FeedEntry, segment: str | None, user: str | None) -> bool:
-    """Whether a stream with these filters shows the change. `segment` is a segment's or group's name, or `name:value`."""
+    """Whether a stream with these filters shows the change.
+
+    `segment` is a segment's or group's name, or `name:value`.
+    """
     if user is not None and entry.user != user:
         return False
     if segment is None or segment in entry.names:

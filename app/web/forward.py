@@ -46,7 +46,8 @@ class Forwarder:
     async def forward(self, request: Request, owner: str) -> Response:
         """The owner's answer to this very request: method, path, query and body kept, one hop more.
 
-        Raises `Problem`: 508 when it has been passed on too often, 502 when the owner does not answer, 504 when it takes too long.
+        Raises `Problem`: 508 when it has been passed on too often, 502 when the owner does not
+        answer, 504 when it takes too long.
         """
         hops = hops_of(request)
         if hops >= limits.HOPS_MAX:
@@ -64,9 +65,11 @@ class Forwarder:
     async def ask_all(
         self, peers: Sequence[str], path: str, params: Mapping[str, str], shape: type[Any] = dict
     ) -> tuple[list[Any], list[str]]:
-        """The answers of all peers to `GET path` with `local=1`, as `shape`, and the addresses of those that gave none in time.
+        """The answers of all peers to `GET path` with `local=1`, as `shape`, and the addresses of
+        those that gave none in time.
 
-        An answer of another shape is none: a worker of another version does not say what is asked for.
+        An answer of another shape is none: a worker of another version does not say what is asked
+        for.
         """
         answers = await asyncio.gather(*[self._ask(peer, path, params, shape) for peer in peers])
         missing = [peer for peer, answer in zip(peers, answers, strict=True) if answer is None]

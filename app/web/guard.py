@@ -1,4 +1,5 @@
-"""What every request passes before a route sees it: the host it names, its rate, its body's size; and the headers every answer gets.
+"""What every request passes before a route sees it: the host it names, its rate, its body's size;
+and the headers every answer gets.
 
 Plain ASGI, so that streams pass through untouched.
 """
@@ -34,10 +35,11 @@ SECURITY_HEADERS = {
 
 
 class Guard:
-    """The outermost layer. `hosts` are the names besides `localhost` and literal addresses under which the server may be addressed.
+    """The outermost layer. `hosts` are the names besides `localhost` and literal addresses under
+    which the server may be addressed.
 
-    A page of another site that points its own name at the loopback address is refused by that (the name is not ours), and it
-    cannot read answers across origins, since none of ours allows it.
+    A page of another site that points its own name at the loopback address is refused by that (the
+    name is not ours), and it cannot read answers across origins, since none of ours allows it.
     """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str] = (), monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -103,7 +105,9 @@ def _declared_length(headers: Headers) -> int:
 
 
 def _keep_slashes(scope: Scope) -> None:
-    """Leave %2F and %25 of the path encoded, so that an id with a slash is one segment of the path; routes decode them (`path_text`)."""
+    """Leave %2F and %25 of the path encoded, so that an id with a slash is one segment of the path;
+    routes decode them (`path_text`).
+    """
     raw = scope.get("raw_path")
     if raw and b"%" in raw:
         text = raw.split(b"?", 1)[0].decode("ascii", "replace")
@@ -145,7 +149,8 @@ def _with_headers(send: Send) -> Send:
 class Throttle:
     """How many requests an address may make: one token bucket each, the addresses bounded.
 
-    `rate` requests a second for each key, `burst` at once. Time is an argument, in seconds of a clock that never goes back.
+    `rate` requests a second for each key, `burst` at once. Time is an argument, in seconds of a
+    clock that never goes back.
     """
 
     def __init__(self, rate: float, burst: int, keys_max: int = limits.CLIENT_ADDRESSES_MAX) -> None:

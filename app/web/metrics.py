@@ -1,4 +1,6 @@
-"""What the web counts: once an answer, once a piece written to a stream; label children of routes are bound once."""
+"""What the web counts: once an answer, once a piece written to a stream; label children of routes
+are bound once.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The JSON of the answers that only the web gives, beside those of `app.domain.views`. Instants are epoch milliseconds.
+"""The JSON of the answers that only the web gives, beside those of `app.domain.views`. Instants are
+epoch milliseconds.
 
 More members may come with later versions; a member that is UNSET is absent.
 """

@@ -37,7 +37,9 @@ Responses = dict[int | str, dict[str, Any]]
 
 
 def answers(*shapes: type[msgspec.Struct], problems: tuple[int, ...] = (422, 429)) -> Responses:
-    """`responses` of a route: 200 with one of `shapes` (none: said elsewhere), and problem documents with the other codes."""
+    """`responses` of a route: 200 with one of `shapes` (none: said elsewhere), and problem
+    documents with the other codes.
+    """
     references = [_reference(shape) for shape in shapes]
     found: Responses = {code: problem(f"{_TITLES[code]}: a problem document") for code in problems}
     if references:

@@ -53,7 +53,10 @@ TITLES: dict[ProblemKind, str] = {
 
 
 class Problem(Exception):
-    """Raised anywhere in a route: answered as a problem document. `more` are members of their own (`reasons`, `retry_after` …)."""
+    """Raised anywhere in a route: answered as a problem document.
+
+    `more` are members of their own (`reasons`, `retry_after` …).
+    """
 
     def __init__(self, status: int, kind: ProblemKind, detail: str, headers: dict[str, str] | None = None, **more: Any) -> None:
         self.status = status

@@ -10,9 +10,11 @@ from app.web import limits
 
 
 class Rates:
-    """Counts of the last hour in buckets of `RATE_BUCKET_MS`, by segment name. A `moved` counts as leaving one and entering another.
+    """Counts of the last hour in buckets of `RATE_BUCKET_MS`, by segment name. A `moved` counts as
+    leaving one and entering another.
 
-    Buckets are by the wall clock at emission: they say what the system did when. Flapping is by the changes' own instants.
+    Buckets are by the wall clock at emission: they say what the system did when. Flapping is by the
+    changes' own instants.
     """
 
     def __init__(self) -> None:
@@ -50,14 +52,18 @@ class Rates:
         return sum([counts[0] + counts[1] for _, by_segment in recent for counts in by_segment.values()])
 
     def series(self, segment: str, now: int, points: int) -> list[tuple[int, int, int]]:
-        """The newest `points` buckets up to `now`, oldest first: (start, entered, exited), zeros where nothing happened."""
+        """The newest `points` buckets up to `now`, oldest first: (start, entered, exited), zeros
+        where nothing happened.
+        """
         last = now - now % limits.RATE_BUCKET_MS
         have = {start: counts.get(segment) for start, counts in self._buckets}
         starts = range(last - (points - 1) * limits.RATE_BUCKET_MS, last + 1, limits.RATE_BUCKET_MS)
         return [(start, *_two(have.get(start))) for start in starts]
 
     def flap_rate(self, segment: str) -> float | None:
-        """Of the last hour's changes of a segment the share that undid a change younger than `FLAP_WITHIN_MS`; None without any."""
+        """Of the last hour's changes of a segment the share that undid a change younger than
+        `FLAP_WITHIN_MS`; None without any.
+        """
         total = flapped = 0
         for counts in self._of(segment):
             total += counts[0] + counts[1]
@@ -71,7 +77,10 @@ class Rates:
                 yield found
 
     def _bucket(self, start: int) -> dict[str, list[int]] | None:
-        """The bucket of an instant; None for one older than all that are kept. Partitions may run a little apart, so it looks back."""
+        """The bucket of an instant; None for one older than all that are kept.
+
+        Partitions may run a little apart, so it looks back.
+        """
         if not self._buckets or start > self._buckets[-1][0]:
             self._buckets.append((start, {}))
         for known, counts in reversed(self._buckets):

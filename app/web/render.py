@@ -24,7 +24,10 @@ _SPARK_WIDTH, _SPARK_HEIGHT = 120, 32
 
 
 class Pages:
-    """Renders the console's templates. `version` names the static files, so that a new release is loaded afresh."""
+    """Renders the console's templates.
+
+    `version` names the static files, so that a new release is loaded afresh.
+    """
 
     def __init__(self, title: str, version: str) -> None:
         loader = jinja2.FileSystemLoader(_FOLDER / "templates")
@@ -96,7 +99,9 @@ def signal_value(signal: SignalRow) -> str:
 
 
 def spark(sizes: Sequence[int | None]) -> dict[str, str]:
-    """The paths (`line`, `area`) of a sparkline in a box of 120 × 32; nothing is drawn where nothing was measured."""
+    """The paths (`line`, `area`) of a sparkline in a box of 120 × 32; nothing is drawn where
+    nothing was measured.
+    """
     measured = [size for size in sizes if size is not None]
     if not measured or len(sizes) < 2:
         return {"line": "", "area": ""}

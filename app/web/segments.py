@@ -42,7 +42,9 @@ class Segments:
         raise Problem(404, "unknown-segment", f"There is no segment {name!r}" + (f"; did you mean {hint}?" if hint else "."))
 
     async def page(self, start: int, count: int, search: str = "", points: int = 0) -> SegmentPage:
-        """`count` segments from number `start` on whose name, title, group or tags contain `search`."""
+        """`count` segments from number `start` on whose name, title, group or tags contain
+        `search`.
+        """
         found = [item for item in self._deps.state.definitions() if _contains(item, search.casefold())]
         sizes = await self._fanout.sizes()
         return SegmentPage(
@@ -99,7 +101,10 @@ class Segments:
         return [*past[:-1], sizes.people.get(name, 0) if sizes.complete else None]
 
     def _flow(self, name: str, sizes: Sizes) -> list[Flow]:
-        """Bucket by bucket. Before this worker measured, it does not know who came and went either."""
+        """Bucket by bucket.
+
+        Before this worker measured, it does not know who came and went either.
+        """
         now, count = self._deps.clock(), limits.RATE_BUCKETS_MAX
         since = self._fanout.history.since(now)
         begin = now + 1 if since is None else since

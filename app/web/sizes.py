@@ -1,8 +1,9 @@
-"""How large the segments were, as far as it was measured: one number a bucket of time, in memory, of the last hour.
+"""How large the segments were, as far as it was measured: one number a bucket of time, of the last
+hour, in memory.
 
-slot     0     1     2     3   …    a ring; bucket n begins n × RATE_BUCKET_MS after the epoch and has slot n mod the length
-bucket   812   813   ·     808 …    the bucket last measured in the slot; not the one asked for: that was not measured
-engaged  147   148   ·     139 …    people at the last measure in the bucket
+    slot     0     1     2     3   …    a ring: bucket n, from n × RATE_BUCKET_MS on, has slot n mod length
+    bucket   812   813   ·     808 …    the bucket last measured in the slot; another than asked for: none was
+    engaged  147   148   ·     139 …    people at the last measure in the bucket
 """
 
 from __future__ import annotations
@@ -16,14 +17,20 @@ _NEVER = -(2**62)  # no instant has this bucket
 
 
 class SizeHistory:
-    """People by segment over time. What was not measured is None, never guessed. Instants are epoch milliseconds."""
+    """People by segment over time.
+
+    What was not measured is None, never guessed. Instants are epoch milliseconds.
+    """
 
     def __init__(self, buckets: int = limits.RATE_BUCKETS_MAX) -> None:
         self._buckets = array("q", [_NEVER]) * buckets
         self._by_segment: dict[str, array[int]] = {}
 
     def record(self, at: int, people: Mapping[str, int]) -> None:
-        """What was measured at `at`; a segment that is not in `people` has none. A later measure of the same bucket replaces it."""
+        """What was measured at `at`; a segment that is not in `people` has none.
+
+        A later measure of the same bucket replaces it.
+        """
         bucket = at // limits.RATE_BUCKET_MS
         slot = bucket % len(self._buckets)
         self._buckets[slot] = bucket

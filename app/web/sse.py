@@ -1,4 +1,6 @@
-"""Server-sent events as an ASGI answer: pieces are sent as they come, a gone or stuck client ends it."""
+"""Server-sent events as an ASGI answer: pieces are sent as they come, a gone or stuck client ends
+it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ _HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-con
 
 
 class EventStreamResponse(Response):
-    """Sends `pieces` until they end, the client leaves, or its socket takes nothing for `STREAM_SEND_SECONDS_MAX`.
+    """Sends `pieces` until they end, the client leaves, or its socket takes nothing for
+    `STREAM_SEND_SECONDS_MAX`.
 
     It is in `open_streams` as long as it runs, which is how their number is limited.
     """

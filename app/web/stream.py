@@ -1,9 +1,9 @@
 """One client's stream of changes: where it begins, what it is sent, how it ends.
 
-Everything that is sent is a server-sent event whose `id` is the client's *position*: for each partition of the topic the next offset
-to send, written as `0-120.1-98` (partition, offset; `.` between; ascending). A browser gives it back as `Last-Event-ID`, and it means
-the same on every worker, whatever order that worker saw the partitions in.
-
+Everything that is sent is a server-sent event whose `id` is the client's *position*: for each
+partition of the topic the next offset to send, written as `0-120.1-98` (partition, offset; `.`
+between; ascending). A browser gives it back as `Last-Event-ID`, and it means the same on every
+worker, whatever order that worker saw the partitions in.
 
     change   the change's JSON as it is in the topic (with `words=1` also `words`, the same in plain English)
     gap      older changes the client asked for are no longer kept; {"partitions": {"0": {"from": 17, "to": 90}}}
@@ -11,7 +11,8 @@ the same on every worker, whatever order that worker saw the partitions in.
     dropped  the client is too slow; the stream ends, and connecting again continues at the id
     closing  the worker stops; connect again (to any worker)
 
-An event without data (a comment and an id) is the heartbeat: it keeps the connection and the position fresh.
+An event without data (a comment and an id) is the heartbeat: it keeps the connection and the
+position fresh.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ class ChangeStream:
         self._said = -1
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The stream, in pieces of whole events; ends when the client is dropped or the worker stops."""
+        """The stream, in pieces of whole events; ends when the client is dropped or the worker
+        stops.
+        """
         yield b"retry: %d\n%s" % (limits.STREAM_RETRY_MS, self._beat())
         async for piece in self._catch_up():
             yield piece
@@ -86,7 +89,9 @@ class ChangeStream:
 
     # -------------------------------------------------------------------------------------- catching up
     async def _catch_up(self) -> AsyncIterator[bytes]:
-        """What the client missed and the ring no longer has, read from the topic, until the ring goes on from there."""
+        """What the client missed and the ring no longer has, read from the topic, until the ring
+        goes on from there.
+        """
         await self._disbelieve()
         for _ in range(limits.CATCH_UP_ROUNDS_MAX):
             self._cursor = self._feed.first if self._request.after is not None else self._cursor
@@ -103,7 +108,8 @@ class ChangeStream:
         # Still behind: the first read of the ring says so.
 
     async def _disbelieve(self) -> None:
-        """A position past the topic's end is of another topic (a broker made anew): then all that is here is new to the client.
+        """A position past the topic's end is of another topic (a broker made anew): then all that
+        is here is new to the client.
 
         A position past only this worker's tail is honest: another worker was quicker.
         """
@@ -193,7 +199,9 @@ class ChangeStream:
 
 
 def _start(feed: ChangeFeed, request: StreamRequest) -> dict[int, int]:
-    """The client's position, completed by partitions it has not heard of (new ones: all the ring has of them)."""
+    """The client's position, completed by partitions it has not heard of (new ones: all the ring
+    has of them).
+    """
     if request.after is None:
         return dict(feed.heads)
     known = {p: at for p, at in request.after.items() if p in feed.heads}
@@ -201,7 +209,9 @@ def _start(feed: ChangeFeed, request: StreamRequest) -> dict[int, int]:
 
 
 def _trim(missing: dict[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:
-    """Shorten `missing` to the newest records that one client may read again; gives what was cut off."""
+    """Shorten `missing` to the newest records that one client may read again; gives what was cut
+    off.
+    """
     share = limits.RESUME_RECORDS_MAX // len(missing)
     cut = {p: (begin, end - share) for p, (begin, end) in missing.items() if end - begin > share}
     for p, (_, end) in cut.items():

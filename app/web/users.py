@@ -43,7 +43,9 @@ class Users:
         return await self._forwarder.forward(request, owner)
 
     def owner(self, user: str) -> str | None:
-        """The base URL of the worker to ask, None for this one; 503 when nobody has the user just now."""
+        """The base URL of the worker to ask, None for this one; 503 when nobody has the user just
+        now.
+        """
         if self._deps.state.owns(user):
             return None
         try:

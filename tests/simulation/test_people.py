@@ -1,4 +1,6 @@
-"""How many people are in a segment: what the stores of all partitions count together, through restores, is what a replay counts."""
+"""How many people are in a segment: what the stores of all partitions count together, through
+restores, is what a replay counts.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ groups:
 
 
 class Kept:
-    """One partition's users as a worker keeps them: states, a store written at each commit, and the changelog."""
+    """One partition's users as a worker keeps them: states, a store written at each commit, and the
+    changelog.
+    """
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.engine = engine

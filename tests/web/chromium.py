@@ -36,7 +36,9 @@ def chromium(folder: Path) -> Iterator[webdriver.Chrome]:
 
 
 class Driver:
-    """The browser, asked from a thread so that the application goes on; every wait is for something to become true."""
+    """The browser, asked from a thread so that the application goes on; every wait is for something
+    to become true.
+    """
 
     def __init__(self, browser: webdriver.Chrome, base: str) -> None:
         self.browser = browser

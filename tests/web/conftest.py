@@ -37,7 +37,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
 
 
 class Between(httpx.AsyncBaseTransport):
-    """The network between workers: each base URL is an application, `gone` ones refuse, `stuck` ones never answer."""
+    """The network between workers: each base URL is an application, `gone` ones refuse, `stuck`
+    ones never answer.
+    """
 
     def __init__(self) -> None:
         self.apps: dict[str, ASGIApp] = {}

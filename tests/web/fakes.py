@@ -1,4 +1,6 @@
-"""A worker without Kafka: the web's ports filled with plain data, and changes as the engine would write them."""
+"""A worker without Kafka: the web's ports filled with plain data, and changes as the engine would
+write them.
+"""
 
 from __future__ import annotations
 

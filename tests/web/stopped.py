@@ -1,4 +1,6 @@
-"""The console over the fakes in a process of its own, which a test can stop and kill: `python -m tests.web.stopped` prints its port."""
+"""The console over the fakes in a process of its own, which a test can stop and kill: `python -m
+tests.web.stopped` prints its port.
+"""
 
 from __future__ import annotations
 

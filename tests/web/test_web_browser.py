@@ -131,7 +131,9 @@ async def much_happens(worker: WebDeps, seconds: float) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", PAGES)
 async def test_an_open_page_is_what_a_reload_shows(browser: webdriver.Chrome, worker: WebDeps, path: str) -> None:
-    """Whatever comes, goes and comes again while it is open: no row twice, none left behind, no card that never comes."""
+    """Whatever comes, goes and comes again while it is open: no row twice, none left behind, no
+    card that never comes.
+    """
     assert isinstance(worker.state, FakeState)
     worker.state.users["u9"] = {}
     async with served(worker) as base:

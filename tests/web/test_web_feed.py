@@ -202,6 +202,15 @@ async def test_what_the_ring_lost_is_read_from_the_topic_again() -> None:
     assert history.reads == 1
 
 
+async def test_every_change_that_is_written_is_counted_from_the_ring_and_from_the_topic() -> None:
+    feed, _ = filled(30, entries_max=4)
+    registry = CollectorRegistry()
+    request = StreamRequest(segment="engaged", after={0: 20})
+    source = ChangeStream(feed, request, bytes, WebMetrics(registry), asyncio.Semaphore(1))
+    assert len(await events(source, 10)) == 10
+    assert registry.get_sample_value("hyperseg_streams_changes_total") == 10
+
+
 async def test_filters_hold_for_the_past_too_and_the_id_moves_past_what_is_not_shown() -> None:
     feed, _ = filled(30, entries_max=4)
     found = await events(stream(feed, StreamRequest(user="u3", after={0: 0})), 1)

@@ -1,4 +1,6 @@
-"""The OpenAPI document holds: random requests made from it get answers that it describes, and never a 500."""
+"""The OpenAPI document holds: random requests made from it get answers that it describes, and never
+a 500.
+"""
 
 from __future__ import annotations
 

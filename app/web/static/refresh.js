@@ -1,8 +1,11 @@
-// Live regions: what carries data-refresh and an id is asked for again, and only what the server changed is changed on the page.
+// Live regions: what carries data-refresh and an id is asked for again, and only what the server
+// changed is changed on the page.
 //
-// Three trees are compared: what the server sent last (was), what it sends now (fresh), and what is on the page (live). Where was and
-// fresh are alike the page is left alone, whatever scripts and people did to it: focus, selection, open details, times as words.
-// Children are told apart by data-key, id or tag, and by how many of the same came before. What carries data-keep belongs to a script.
+// Three trees are compared: what the server sent last (was), what it sends now (fresh), and what is
+// on the page (live). Where was and fresh are alike the page is left alone, whatever scripts and
+// people did to it: focus, selection, open details, times as words. Children are told apart by
+// data-key, id or tag, and by how many of the same came before. What carries data-keep belongs to a
+// script.
 import { answered, missed } from "./status.js";
 import { showTimes } from "./times.js";
 

@@ -1,4 +1,5 @@
-// Whether what is on the page is of now: the pill (live · reconnecting · not updating since …) and the age of the events that are in.
+// Whether what is on the page is of now: the pill (live · reconnecting · not updating since …) and
+// the age of the events that are in.
 import { now, time } from "./times.js";
 
 const STALE_MS = 7000; // three refreshes; longer than the server needs to say that another worker does not answer
