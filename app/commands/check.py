@@ -27,6 +27,9 @@ def check(
         list[str] | None,
         typer.Option("--sample", metavar="EVENTS", help="Event files: warn of names that none of their events has."),
     ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="The plan too: what an event feeds, what is kept of each signal, units in their order.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Errors, warnings and costs as one JSON object.")] = False,
     config: ConfigFlag = None,
     set_: SetFlag = None,
@@ -39,11 +42,12 @@ def check(
 
     if more and not sample:
         raise UsageError(f"check takes one folder: found {more[0]!r} too; name event files with --sample")
-    report = check_folder(folder, read_settings(config, set_).engine_options(), [*(sample or ()), *(more or ())])
+    report = check_folder(folder, read_settings(config, set_).engine_options(), [*(sample or ()), *(more or ())], plan)
     if as_json:
         sys.stdout.write(orjson.dumps(report.as_dict(), option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
         _write_table(report)
+        sys.stdout.writelines(f"{line}\n" for line in ["", *report.plan] if report.plan)
     sys.stdout.flush()
     for warning in report.warnings:
         sys.stderr.write(f"warning: {warning}\n")

@@ -24,7 +24,7 @@ class Feeder:
     def __init__(self, plan: Plan, options: EngineOptions, signals: Mapping[int, Signal], units: list[Unit]) -> None:
         self._units = units
         self._session_gap_ms = options.session_gap_ms
-        self._routes = build_routes(options.streams, signals.values(), plan.segments)
+        self.routes = build_routes(options.streams, signals.values(), plan.segments)
         self._for_each = ForEach(plan, signals.values(), units)
         self._profile_units = [unit for unit in units if unit.profile]
         patterns = [signal for signal in signals.values() if isinstance(signal, PatternSignal)]
@@ -32,7 +32,7 @@ class Feeder:
 
     def feed(self, state: UserState, event: Event, dirty: set[Instance], transitions: list[Transition]) -> CauseKind:
         """Take an event in; what kind of cause it is."""
-        route = self._routes.get(event.stream)
+        route = self.routes.get(event.stream)
         if route is None:
             self._take_profile(state, event, dirty)
             return "profile"

@@ -63,6 +63,8 @@ class Route:
 
     always: list[Feed] = field(default_factory=list)
     indexed: list[tuple[Getter, dict[str, list[Feed]]]] = field(default_factory=list)
+    indexed_by: list[Path] = field(default_factory=list)
+    """The fields that `indexed` reads."""
     each: list[EachRoute] = field(default_factory=list)
 
     def feeds(self, fields: Mapping[str, Any]) -> Iterable[Feed]:
@@ -96,6 +98,7 @@ def build_routes(streams: Iterable[Stream], signals: Iterable[Signal], segments:
                     _add(routes[name], indexes[name], signal, leaf)
     for name, by_path in indexes.items():
         routes[name].indexed = [(getter(path), by_value) for path, by_value in by_path.items()]
+        routes[name].indexed_by = list(by_path)
     for (name, _), route in each.items():
         plain = [(feed.test, feed.signal) for feed in route.feeds if feed.path == route.path and isinstance(feed.signal, KeyedSignal)]
         if len(plain) == len(route.feeds):

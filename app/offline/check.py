@@ -9,6 +9,8 @@ from typing import Any
 
 from app.domain.errors import DefinitionError, InputError, nearest
 from app.domain.options import EngineOptions
+from app.engine.build import Machine
+from app.engine.plan_lines import plan_lines
 from app.offline.log import Log, read_log
 from app.rules.ast import Path
 from app.rules.costs import Costs, estimate
@@ -20,11 +22,13 @@ from app.rules.plan import compile_plan
 
 @dataclass(slots=True)
 class Report:
-    """What a check found. `costs` are of the definitions that are right; None where they cannot stand together."""
+    """What a check found. `costs` and `plan` (its lines, where asked for) are of the definitions that are right; None and empty where they
+    cannot stand together."""
 
     errors: list[InputError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     costs: Costs | None = None
+    plan: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -37,7 +41,7 @@ class Report:
             "segments": segments,
             "signals": signals,
             "totals": costs,
-        }
+        } | ({"plan": self.plan} if self.plan else {})
 
 
 def _error(error: InputError) -> dict[str, Any]:
@@ -46,7 +50,7 @@ def _error(error: InputError) -> dict[str, Any]:
     return {name: getattr(error, name) for name in ("file", "line", "column", "message", "found", "expected", "hint", "segment")}
 
 
-def check(folder: str, options: EngineOptions, sample: Iterable[str] = ()) -> Report:
+def check(folder: str, options: EngineOptions, sample: Iterable[str] = (), with_plan: bool = False) -> Report:
     """Check the definitions of a folder; `sample` are event files to look for their names in. Raises InputError for an unreadable file."""
     definitions = load_folder(folder, options)
     report = Report([*definitions.errors], list(dict.fromkeys(definitions.warnings)))
@@ -54,7 +58,10 @@ def check(folder: str, options: EngineOptions, sample: Iterable[str] = ()) -> Re
     if files:
         report.warnings += sample_warnings(definitions, read_log(files, options.streams))
     try:
-        report.costs = estimate(compile_plan(definitions, options), options)
+        plan = compile_plan(definitions, options)
+        report.costs = estimate(plan, options)
+        if with_plan:
+            report.plan = list(plan_lines(Machine(plan, options)))
     except InputError as error:
         report.errors.append(error)
     return report

@@ -259,3 +259,61 @@ def test_a_user_of_a_for_each_segment_stays_below_the_bound() -> None:
     for event in flood(20):
         engine.apply(state, event, event.ts)
     assert len(engine.encode(state)) <= costs.user_bytes + costs.ids_bytes
+
+
+PLANNED = """
+segments:
+  - {name: lately, when: 'any(click, last 7d)'}
+  - name: keen
+    when: count(click[kind == "a" and price > 3], last 7d) >= 3 and held(segment("lately"), 1d)
+    exit_when: since(click) >= 30d
+    min_dwell: 1h
+  - {name: likes, for_each: click.category, when: 'count(click[category == each], today) > 1'}
+  - {name: left, when: 'any(cart without purchase on id within 2h) and profile.age > 18'}
+  - {name: early, when: 'hour() < 6'}
+groups:
+  - {name: mood, segments: [early, lately]}
+"""
+
+PLAN = """\
+routes: what an event of each stream feeds
+  click
+    every event: any(click, last 7d)
+    every event: since(click)
+    kind == "a": count(click[kind == "a" and price > 3], last 7d) if the rest of its filter holds
+    each category: a value of likes
+    each category: count(click[category == each], today)
+  cart
+    every event: any(cart without purchase on id within 2h)
+  purchase
+    every event: any(cart without purchase on id within 2h)
+
+signals: what is kept of each for a user
+  any(cart without purchase on id within 2h)
+    matches of a pattern; its value; read by left
+  any(click, last 7d)
+    events; its value; read by lately
+  count(click[category == each], today)
+    events, for each value; the latest 2, evaluated at 2; read by likes
+  count(click[kind == "a" and price > 3], last 7d)
+    events; the latest 3, evaluated at 3; read by keen
+  since(click)
+    events; evaluated past 30d; read by keen
+"""
+
+
+def test_the_plan_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["check", "--plan", definitions(tmp_path, PLANNED)]) == 0
+    printed, _ = capsys.readouterr()
+    assert PLAN in printed
+    units = [line.split(maxsplit=1)[1] for line in printed.partition("order of evaluation\n")[2].splitlines()]
+    name = next(unit for unit in units if unit.startswith("held")).split("(")[1].split(")")[0]
+    assert units == [
+        "segment early: in the group mood; evaluated at a user's first event; read by mood",
+        "segment lately: 1 signal; in the group mood; read by mood",
+        "segment left: 1 signal; profile",
+        "segment likes: 1 signal; for each value; out until something is known of the value",
+        f'group mood: after early, lately; read by {name}',
+        f'held of any segment ({name}): segment("lately"); after mood; read by keen',
+        f"segment keen: 2 signals; after {name}; min_dwell 1h; leaves by exit_when",
+    ]

@@ -19,7 +19,11 @@ class Family(Protocol):
         """The form over `last W`; only where a function of the family takes a window."""
 
 
-FAMILIES = {row.name: cast("Family", import_module(f"{__name__}.{row.family}")) for row in AGGREGATES.values()}
+def _family(name: str) -> Family:
+    return cast("Family", import_module(f"{__name__}.{name}"))
+
+
+FAMILIES = {row.name: _family(row.family) for row in AGGREGATES.values()}
 """By function. The table names the files, so that a new function needs no other place."""
 
 
