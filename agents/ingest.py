@@ -32,7 +32,8 @@ class ChunkSchema(faust.Schema[bytes, list[Chunk]]):
 
 
 def register(app: faust.App, deps: IngestDeps) -> AgentT[list[Chunk]]:
-    """Adds the agent; without acknowledgements, because offsets are committed by the partition tasks."""
+    """Adds the agent; without acknowledgements, because offsets are committed by the partition
+    tasks."""
     topic = app.topic(*deps.topics, schema=ChunkSchema(), acks=False)
 
     async def ingest(rounds: AsyncIterable[list[Chunk]]) -> None:

@@ -1,4 +1,5 @@
-"""Group membership → partition tasks: revoked ones commit and let go before the group goes on, assigned ones begin."""
+"""Group membership → partition tasks: revoked ones commit and let go before the group goes on,
+assigned ones begin."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ from faust.types import TP
 
 
 class RebalanceDeps(NamedTuple):
-    """`topic` is any of the inputs, which are dealt together. `assign` gets all partitions this worker has now; `revoke` is awaited
-    before they go to others."""
+    """`topic` is any of the inputs, which are dealt together. `assign` gets all partitions this
+    worker has now; `revoke` is awaited before they go to others."""
 
     topic: str
     assign: Callable[[Iterable[int]], Awaitable[None]]
@@ -19,7 +20,8 @@ class RebalanceDeps(NamedTuple):
 
 
 def register(app: faust.App, deps: RebalanceDeps) -> None:
-    """Connects the two signals, which Faust sends with the app and a set of topic partitions, and waits for."""
+    """Connects the two signals, which Faust sends with the app and a set of topic partitions, and
+    waits for."""
 
     async def revoked(*_: Any, **__: Any) -> None:
         await deps.revoke()

@@ -1,4 +1,5 @@
-"""The composition root of a worker: settings → broker and topics → definitions, plan, engine → partition tasks → Faust app → web."""
+"""The composition root of a worker: settings → broker and topics → definitions, plan, engine →
+partition tasks → Faust app → web."""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ class WorkerError(HypersegError):
 
 
 def run_worker(settings: Settings) -> int:
-    """Runs a worker until SIGTERM or SIGINT; gives its exit code. Raises HypersegError for what a person must mend."""
+    """Runs a worker until SIGTERM or SIGINT; gives its exit code. Raises HypersegError for what a
+    person must mend."""
     if settings.embedded:
         from app.broker.embedded import EmbeddedBroker
 
@@ -83,7 +85,8 @@ async def serve(settings: Settings, bootstrap: str, stop: asyncio.Event | None =
 
 
 class Worker:
-    """Everything that runs in one worker process, in the order it starts; it stops in the reverse."""
+    """Everything that runs in one worker process, in the order it starts; it stops in the
+    reverse."""
 
     def __init__(
         self,
@@ -117,7 +120,13 @@ class Worker:
         self._tailing = asyncio.create_task(self._tail.run(), name="changes-tail")
         process.calm_collector()
         in_force, refused = self._definitions, len(self._definitions.errors)
-        log.info("worker started", url=self.url, segments=len(in_force.segments), groups=len(in_force.groups), refused=refused)
+        log.info(
+            "worker started",
+            url=self.url,
+            segments=len(in_force.segments),
+            groups=len(in_force.groups),
+            refused=refused,
+        )
 
     async def run_until(self, stop: asyncio.Event) -> None:
         """Watches over it; raises WorkerError when it cannot go on."""
@@ -149,7 +158,8 @@ class Worker:
 
 
 async def build_worker(settings: Settings, bootstrap: str) -> Worker:
-    """A worker that is ready to `start`. Raises Unreachable without a broker, InputError without a usable definition."""
+    """A worker that is ready to `start`. Raises Unreachable without a broker, InputError without a
+    usable definition."""
     options = settings.engine_options()
     registry = CollectorRegistry()
     metrics = StreamMetrics(registry)
@@ -164,14 +174,16 @@ async def build_worker(settings: Settings, bootstrap: str) -> Worker:
     client_options = settings.security().aiokafka_options()
     app = create_app(
         FaustOptions(
-            settings.app_id, bootstrap, client_options, topics, partitions, settings.data_dir, url, settings.web_host, port,
+            settings.app_id, bootstrap, client_options, topics, partitions, settings.data_dir, url,
+            settings.web_host, port,
             settings.session_timeout_ms, settings.heartbeat_interval_ms, settings.rebalance_timeout_ms,
         )
     )  # fmt: skip
     source = KafkaInput(app, topics)
     io = IoThread()
     tasks = PartitionTasks(
-        _task_deps(settings, options, engine, source, Link(bootstrap, client_options), partitions, io, guarantee), metrics
+        _task_deps(settings, options, engine, source, Link(bootstrap, client_options), partitions, io, guarantee),
+        metrics,
     )
     watchdog = Watchdog(source, tasks)
     ingest.register(app, ingest.IngestDeps(topics, tasks.offer))
@@ -180,15 +192,20 @@ async def build_worker(settings: Settings, bootstrap: str) -> Worker:
     tail = ChangesTail(feed, bootstrap, settings.topic("changes"), settings.security())
     identity = {"worker": url, "guarantee": guarantee, "broker": "embedded" if settings.embedded else bootstrap}
     wall = settings.clock == "wall"
-    state = LocalUsers(tasks, engine, partitions, now_ms, wall, metrics, identity, lambda: watchdog.trouble, problems_of(definitions))
+    state = LocalUsers(
+        tasks, engine, partitions, now_ms, wall, metrics, identity, lambda: watchdog.trouble, problems_of(definitions)
+    )
     cluster = Members(app.assignor, topics[0], partitions, url)
     web = WebDeps(state, cluster, feed, now_ms, version("hyperseg"), bind=settings.web_host, registry=registry)
-    serve_asgi(app, build_app(web, hosts=(urlsplit(url).hostname or "",)), host=settings.web_host, port=port, **UVICORN_OPTIONS)
+    serve_asgi(
+        app, build_app(web, hosts=(urlsplit(url).hostname or "",)), host=settings.web_host, port=port, **UVICORN_OPTIONS
+    )
     return Worker(app, tasks, watchdog, tail, feed, io, url, definitions)
 
 
 def load_definitions(folder: str, options: EngineOptions, metrics: StreamMetrics) -> Definitions:
-    """The definitions in force; what is refused is logged and counted. Raises InputError when none can be used."""
+    """The definitions in force; what is refused is logged and counted. Raises InputError when none
+    can be used."""
     definitions = load_folder(folder, options)
     for error in definitions.errors:
         log.error("a definition is refused; the others keep running", what=str(error))
@@ -217,8 +234,9 @@ async def _topics(settings: Settings, bootstrap: str) -> int:
 
 
 async def _guarantee(settings: Settings, bootstrap: str) -> Guarantee:
-    """What the settings ask for, where the broker can give it: the embedded one takes transactions, isolates nothing and, by mending the
-    batches, breaks their checksums. There every state carries its offsets instead, and stays as exact."""
+    """What the settings ask for, where the broker can give it: the embedded one takes transactions,
+    isolates nothing and, by mending the batches, breaks their checksums. There every state carries
+    its offsets instead, and stays as exact."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, **settings.security().aiokafka_options())
     try:
         await admin.start()
@@ -243,7 +261,11 @@ def _task_deps(
     cache = shared_cache()
     folder = Path(settings.data_dir) / "store" / settings.app_id
     topics = Topics(
-        settings.topic("changes"), settings.topic("dead_letters"), settings.topic("changelog"), f"hyperseg/{settings.app_id}", partitions
+        settings.topic("changes"),
+        settings.topic("dead_letters"),
+        settings.topic("changelog"),
+        f"hyperseg/{settings.app_id}",
+        partitions,
     )
     return TaskDeps(
         link=link,
@@ -252,7 +274,9 @@ def _task_deps(
         streams=options.streams,
         engine=engine,
         decode=decode_event,
-        clock=Clock(settings.clock == "wall", settings.wall_grace_ms, options.allowed_lateness_ms, options.max_future_ms),
+        clock=Clock(
+            settings.clock == "wall", settings.wall_grace_ms, options.allowed_lateness_ms, options.max_future_ms
+        ),
         input=source,
         open_kv=lambda partition: RocksKv(folder / str(partition), cache),
         disk=ThreadPoolExecutor(1, "disk"),
@@ -273,7 +297,9 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"data directory {folder}: cannot be made: {error.strerror}; name another with --data-dir") from error
+        raise UsageError(
+            f"data directory {folder}: cannot be made: {error.strerror}; name another with --data-dir"
+        ) from error
 
 
 def _port(host: str, port: int) -> int:
@@ -283,7 +309,8 @@ def _port(host: str, port: int) -> int:
             return int(probe.getsockname()[1])
     except OSError as error:
         raise UsageError(
-            f"web: {host}:{port} cannot be listened on: {error.strerror}; name another with --web-port (0 takes a free one)"
+            f"web: {host}:{port} cannot be listened on: {error.strerror}; name another with --web-port (0 "
+            "takes a free one)"
         ) from error
 
 

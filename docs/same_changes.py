@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Are the changes in the topic those of a replay? `segment-changes` as committed, against `replay --out`.
+"""Are the changes in the topic those of a replay? `segment-changes` as committed, against `replay
+--out`.
 
     python docs/same_changes.py 127.0.0.1:9092 replayed.jsonl 2026-11-22T10:00:00Z
 
-The instant is the replay's `--until`; what the workers wrote of a later one is left out. Exit 1 when a
-change is missing, added or doubled.
+The instant is the replay's `--until`; what the workers wrote of a later one is left out. Exit 1
+when a change is missing, added or doubled.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The ordered bytes-to-bytes map under a partition's tables, as a protocol, and the one in memory that tests
-run on."""
+"""The ordered bytes-to-bytes map under a partition's tables, as a protocol, and the one in memory
+that tests run on."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Protocol
 
 Put = tuple[bytes, bytes]
 Row = tuple[bytes, bytes]
-_SORT_FROM = 8  # where one key in so many is new, sorting anew costs less than putting each in its place
+# Where one key in so many is new, sorting anew costs less than putting each in its place.
+_SORT_FROM = 8
 
 
 class Kv(Protocol):
-    """Keys are ordered as bytes. A `write` happens whole or not at all, and is seen by every later call."""
+    """Keys are ordered as bytes. A `write` happens whole or not at all, and is seen by every later
+    call."""
 
     def get(self, key: bytes) -> bytes | None:
         """The value, or None."""

@@ -46,7 +46,8 @@ def parse(row_key: bytes) -> tuple[str, str]:
 
 
 def ranges(segment: str) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
-    """The two key ranges (lower inclusive, upper exclusive), in order, that hold all members of a segment: itself, then its values."""
+    """The two key ranges (lower inclusive, upper exclusive), in order, that hold all members of a
+    segment: itself, then its values."""
     raw = PREFIX + segment.encode()
     return (raw + _END, raw + _AFTER_END), (raw + _VALUE_SEPARATOR, raw + _AFTER_SEPARATOR)
 

@@ -169,7 +169,11 @@ class _Moved:
             self._by[name] = self._by.get(name, 0) + change
 
     def onto(
-        self, counts: dict[str, int], row_key: Callable[[str], bytes], puts: list[tuple[bytes, bytes]], deletes: list[bytes]
+        self,
+        counts: dict[str, int],
+        row_key: Callable[[str], bytes],
+        puts: list[tuple[bytes, bytes]],
+        deletes: list[bytes],
     ) -> dict[str, int]:
         """The counts after it, those of none left out, their rows added to the batch.
 
@@ -206,7 +210,13 @@ def _rows(write: UserWrite, puts: list[tuple[bytes, bytes]], deletes: list[bytes
 
 
 def write_for(
-    user: str, raw: bytes | None, armed_before: int, armed: int, old: Mapping[str, int], new: Mapping[str, int], is_new: bool
+    user: str,
+    raw: bytes | None,
+    armed_before: int,
+    armed: int,
+    old: Mapping[str, int],
+    new: Mapping[str, int],
+    is_new: bool,
 ) -> UserWrite:
     """The rows of one user whose members (member key → since) were `old` and are `new`."""
     if old == new:

@@ -14,8 +14,9 @@ _KAFKA_PORT = 9092
 class Security:
     """What a Kafka client needs beside the address; the default is a plain connection.
 
-    `protocol` is PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL; `mechanism` PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
-    `cafile`, `certfile` and `keyfile` are paths of PEM files, empty where the system's certificates or none are meant.
+    `protocol` is PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL; `mechanism` PLAIN, SCRAM-SHA-256 or
+    SCRAM-SHA-512. `cafile`, `certfile` and `keyfile` are paths of PEM files, empty where the
+    system's certificates or none are meant.
     """
 
     protocol: str = "PLAINTEXT"
@@ -44,17 +45,29 @@ class Security:
                 cafile=self.cafile or None, certfile=self.certfile or None, keyfile=self.keyfile or None
             )
         if self.sasl:
-            options |= {"sasl_mechanism": self.mechanism, "sasl_plain_username": self.username, "sasl_plain_password": self.password}
+            options |= {
+                "sasl_mechanism": self.mechanism,
+                "sasl_plain_username": self.username,
+                "sasl_plain_password": self.password,
+            }
         return options
 
     def librdkafka_options(self) -> dict[str, Any]:
         """Configuration for the confluent-kafka clients."""
         options: dict[str, Any] = {"security.protocol": self.protocol}
-        files = {"ssl.ca.location": self.cafile, "ssl.certificate.location": self.certfile, "ssl.key.location": self.keyfile}
+        files = {
+            "ssl.ca.location": self.cafile,
+            "ssl.certificate.location": self.certfile,
+            "ssl.key.location": self.keyfile,
+        }
         if self.tls:
             options |= {name: path for name, path in files.items() if path}
         if self.sasl:
-            options |= {"sasl.mechanism": self.mechanism, "sasl.username": self.username, "sasl.password": self.password}
+            options |= {
+                "sasl.mechanism": self.mechanism,
+                "sasl.username": self.username,
+                "sasl.password": self.password,
+            }
         return options
 
 

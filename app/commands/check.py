@@ -28,13 +28,17 @@ def check(
         typer.Option("--sample", metavar="EVENTS", help="Event files: warn of names that none of their events has."),
     ] = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="The plan too: what an event feeds, what is kept of each signal, units in their order.")
+        bool,
+        typer.Option(
+            "--plan", help="The plan too: what an event feeds, what is kept of each signal, units in their order."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Errors, warnings and costs as one JSON object.")] = False,
     config: ConfigFlag = None,
     set_: SetFlag = None,
 ) -> None:
-    """Validate definitions and show what each costs a user: signals, bytes at most, timers. Exit 1 on an error."""
+    """Validate definitions and show what each costs a user: signals, bytes at most, timers. Exit 1
+    on an error."""
     import orjson
 
     from app.domain.errors import UsageError
@@ -82,5 +86,6 @@ def _totals(costs: Costs) -> str:
     sizes = f"at most {costs.user_bytes:,} bytes a user"
     return (
         f"{len(costs.segments):,} segments, {len(costs.signals):,} signals of which {shared:,} shared: {sizes}.\n"
-        f"Besides, at most {costs.ids_bytes:,} for event ids and {costs.recent_bytes:,} for recent events that late ones are put among."
+        f"Besides, at most {costs.ids_bytes:,} for event ids and {costs.recent_bytes:,} for recent events "
+        "that late ones are put among."
     )

@@ -1,4 +1,5 @@
-"""`hyperseg explain`: why a user is in a segment or not, what is missing, and when that changes by itself."""
+"""`hyperseg explain`: why a user is in a segment or not, what is missing, and when that changes by
+itself."""
 
 from __future__ import annotations
 
@@ -25,22 +26,30 @@ def register(cli: typer.Typer) -> None:
 def explain(
     user: Annotated[str, typer.Argument(metavar="USER", help="The user's id.")],
     more: Annotated[list[str] | None, typer.Argument(metavar="[EVENTS…]", help="More files for --events.")] = None,
-    segment: Annotated[str | None, typer.Option("--segment", metavar="NAME", help="One segment (default: all).")] = None,
+    segment: Annotated[
+        str | None, typer.Option("--segment", metavar="NAME", help="One segment (default: all).")
+    ] = None,
     at: Annotated[
-        str | None, typer.Option("--at", metavar="TS", help="The instant: epoch ms or RFC 3339 (default: now, or the largest ts).")
+        str | None,
+        typer.Option("--at", metavar="TS", help="The instant: epoch ms or RFC 3339 (default: now, or the largest ts)."),
     ] = None,
     events: Annotated[
-        list[str] | None, typer.Option("--events", metavar="FILE", help="Replay event files instead of asking a worker.")
+        list[str] | None,
+        typer.Option("--events", metavar="FILE", help="Replay event files instead of asking a worker."),
     ] = None,
-    segments: Annotated[str | None, typer.Option("--segments", metavar="DIR", help="Folder of definitions, with --events.")] = None,
+    segments: Annotated[
+        str | None, typer.Option("--segments", metavar="DIR", help="Folder of definitions, with --events.")
+    ] = None,
     url: Annotated[
-        str | None, typer.Option("--url", metavar="URL", help="The worker to ask (default: the settings web_host and web_port).")
+        str | None,
+        typer.Option("--url", metavar="URL", help="The worker to ask (default: the settings web_host and web_port)."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The explanation as one JSON object.")] = False,
     config: ConfigFlag = None,
     set_: SetFlag = None,
 ) -> None:
-    """Why a user is in or out: which part fails, how far it is from holding, and when it flips with no further event."""
+    """Why a user is in or out: which part fails, how far it is from holding, and when it flips with
+    no further event."""
     from app.domain.errors import UsageError
 
     if more and not events:
@@ -48,7 +57,9 @@ def explain(
     settings = read_settings(config, set_, segments_dir=segments)
     instant = parse_instant(at, "--at") if at is not None else None
     files = [*(events or ()), *(more or ())]
-    answer = _replayed(settings, files, user, segment, instant) if files else _asked(settings, url, user, segment, instant)
+    answer = (
+        _replayed(settings, files, user, segment, instant) if files else _asked(settings, url, user, segment, instant)
+    )
     _write(answer, settings.timezone, as_json)
 
 
@@ -77,7 +88,8 @@ def worker_url(host: str, port: int) -> str:
 def ask_explanation(
     url: str, user: str, segment: str | None, at: int | None, transport: httpx.BaseTransport | None = None
 ) -> Explanation | Explanations:
-    """`GET /api/users/{user}/explain` of the worker at `url`, of one segment or of all: the only place where a command asks one.
+    """`GET /api/users/{user}/explain` of the worker at `url`, of one segment or of all: the only
+    place where a command asks one.
 
     Raises InputError for what the worker refuses, Unreachable without an answer.
     """
@@ -92,7 +104,9 @@ def ask_explanation(
     given = {"segment": segment, "at": at}
     try:
         with httpx.Client(base_url=url, timeout=_SECONDS_MAX, trust_env=False, transport=transport) as client:
-            answer = client.get(f"/api/users/{quote(user, safe='')}/explain", params={k: v for k, v in given.items() if v is not None})
+            answer = client.get(
+                f"/api/users/{quote(user, safe='')}/explain", params={k: v for k, v in given.items() if v is not None}
+            )
             found = answer.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         what = str(error) or type(error).__name__
@@ -121,5 +135,7 @@ def _write(answer: Explanations, timezone: str, as_json: bool) -> None:
 
     calendar = Calendar(timezone)
     console = stdout()
-    for line in render(answer, lambda ms: calendar.local(ms).isoformat(timespec="milliseconds" if ms % 1_000 else "seconds")):
+    for line in render(
+        answer, lambda ms: calendar.local(ms).isoformat(timespec="milliseconds" if ms % 1_000 else "seconds")
+    ):
         console.print(line)

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from app.rules.plan import Plan
 
 SegmentsFlag = Annotated[
-    str | None, typer.Option("--segments", metavar="DIR", help="Folder (or file) of definitions (default: the setting segments_dir).")
+    str | None,
+    typer.Option(
+        "--segments", metavar="DIR", help="Folder (or file) of definitions (default: the setting segments_dir)."
+    ),
 ]
 _REFUSED_SHOWN = 3
 _SUMMARY_SAMPLE = 3  # members of a segment that are named
@@ -35,17 +38,28 @@ def register(cli: typer.Typer) -> None:
 
 def replay(
     events: Annotated[
-        list[str], typer.Argument(metavar="EVENTS…", help="Event files (.gz and .zst are read; - is stdin); they need not be sorted.")
+        list[str],
+        typer.Argument(
+            metavar="EVENTS…", help="Event files (.gz and .zst are read; - is stdin); they need not be sorted."
+        ),
     ],
     segments: SegmentsFlag = None,
     until: Annotated[
-        str | None, typer.Option(metavar="TS", help="Last instant: epoch ms or RFC 3339 (default: the largest ts of the input).")
+        str | None,
+        typer.Option(metavar="TS", help="Last instant: epoch ms or RFC 3339 (default: the largest ts of the input)."),
     ] = None,
-    out: Annotated[str | None, typer.Option(metavar="FILE", help="Where the changes go, as JSON Lines (default: stdout).")] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Where the changes go, as JSON Lines (default: stdout).")
+    ] = None,
     summary: Annotated[
-        bool, typer.Option("--summary", help="Counts per segment, sizes at the end, sample members; without --out no changes.")
+        bool,
+        typer.Option(
+            "--summary", help="Counts per segment, sizes at the end, sample members; without --out no changes."
+        ),
     ] = False,
-    rejects: Annotated[str | None, typer.Option(metavar="FILE", help="Where refused lines go, each with its reason.")] = None,
+    rejects: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Where refused lines go, each with its reason.")
+    ] = None,
     config: ConfigFlag = None,
     set_: SetFlag = None,
 ) -> None:
@@ -70,7 +84,8 @@ def replay(
 
 
 def load_plan(folder: str, options: EngineOptions) -> Plan:
-    """The plan of a folder; every definition error is a line on stderr. Raises InputError when a definition is wrong."""
+    """The plan of a folder; every definition error is a line on stderr. Raises InputError when a
+    definition is wrong."""
     from app.domain.errors import InputError
     from app.rules.definitions import load_folder
     from app.rules.plan import compile_plan
@@ -126,11 +141,12 @@ def _progress() -> Iterator[Progress | None]:
         yield lambda phase, done, total: bar.update(task, description=phase, completed=done, total=total or None)
 
 
-# --- the summary -----------------------------------------------------------------------------------------------
+# --- the summary --------------------------------------------------------------------------------
 
 
 def summarize(plan: Plan, result: Result) -> str:
-    """The table as text. A `for_each` segment has a row for all its values and one for each of its largest."""
+    """The table as text. A `for_each` segment has a row for all its values and one for each of its
+    largest."""
     from io import StringIO
 
     from rich.console import Console
@@ -164,7 +180,8 @@ def summarize(plan: Plan, result: Result) -> str:
 
 
 def _counts(result: Result) -> tuple[Counter[str], Counter[str]]:
-    """Entries and exits per segment; a group's move is an exit from one and an entry into another."""
+    """Entries and exits per segment; a group's move is an exit from one and an entry into
+    another."""
     from collections import Counter
 
     entered: Counter[str] = Counter()

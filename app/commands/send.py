@@ -15,7 +15,9 @@ def register(cli: typer.Typer) -> None:
 
 
 def send(
-    files: Annotated[list[str], typer.Argument(metavar="FILES…", help="Event files (.gz and .zst are read; - is stdin).")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILES…", help="Event files (.gz and .zst are read; - is stdin).")
+    ],
     broker: BrokerFlag = None,
     config: ConfigFlag = None,
     set_: SetFlag = None,

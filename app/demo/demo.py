@@ -1,7 +1,9 @@
-"""Everything of the demonstration: the embedded broker in this process, a worker as a child process, a simulated shop in a thread.
+"""Everything of the demonstration: the embedded broker in this process, a worker as a child
+process, a simulated shop in a thread.
 
-The shop's last three days are on the broker before the worker starts, so that it finds them in order; from then on the shop goes on
-at the pace of the clock. All that is kept is in one temporary folder, and nothing is left when `Demo` is closed.
+The shop's last three days are on the broker before the worker starts, so that it finds them in
+order; from then on the shop goes on at the pace of the clock. All that is kept is in one temporary
+folder, and nothing is left when `Demo` is closed.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ from app.simulate.run import to_broker
 from app.simulate.shop import ShopOptions, events
 
 SEGMENTS = Path(__file__).with_name("segments")
-_HISTORY_HOURS = 72  # enough for a cart to be left behind for a day, small enough for the embedded broker's 5 MiB a partition
+# Enough for a cart to be left behind for a day, small enough for the embedded broker's 5 MiB a
+# partition.
+_HISTORY_HOURS = 72
 _HISTORY_RATE = 0.04  # events a second: 10,000 in all, read by the worker within seconds
 _SESSION_GAP = "2m"  # visits end while somebody watches
 _READY_S_MAX = 60.0  # joining a group on the embedded broker takes 3 to 9 s, a busy machine longer
@@ -43,7 +47,8 @@ _LOG_TAIL = 12
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """`rate` is the live shop's events a second; `segments` a folder of definitions; `port` 0 takes a free one."""
+    """`rate` is the live shop's events a second; `segments` a folder of definitions; `port` 0 takes
+    a free one."""
 
     users: int = 400
     rate: float = 10.0
@@ -54,7 +59,8 @@ class DemoOptions:
 
 
 class Demo:
-    """`with Demo(options) as demo:` starts everything; `demo.url` is the console's address. Leaving the block stops and removes it all."""
+    """`with Demo(options) as demo:` starts everything; `demo.url` is the console's address. Leaving
+    the block stops and removes it all."""
 
     def __init__(self, options: DemoOptions, say: Callable[[str], None]) -> None:
         self._options = options
@@ -80,7 +86,8 @@ class Demo:
         self.close()
 
     def ready(self) -> bool:
-        """Whether the worker has its partitions and has caught up. Raises Unreachable when it ended or is not ready in a minute."""
+        """Whether the worker has its partitions and has caught up. Raises Unreachable when it ended
+        or is not ready in a minute."""
         deadline = time.monotonic() + _READY_S_MAX
         while time.monotonic() < deadline:
             self.check()
@@ -108,7 +115,8 @@ class Demo:
             raise Unreachable(f"demo: the worker ended with {self._worker.returncode}: {self._last_words()}")
 
     def close(self) -> None:
-        """Stop the shop, then the worker, then the broker; remove the folder. Calling it again does nothing."""
+        """Stop the shop, then the worker, then the broker; remove the folder. Calling it again does
+        nothing."""
         self._stop.set()
         if self._shop is not None:
             self._shop.join()
@@ -117,7 +125,7 @@ class Demo:
         self._broker.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    # -------------------------------------------------------------------------------------------- the parts
+    # --- the parts -------------------------------------------------------------------------------
     def _start(self) -> None:
         self._broker.start()
         worker = self._load_worker()

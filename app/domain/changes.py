@@ -14,7 +14,8 @@ ChangeKind = Literal["entered", "exited", "moved"]
 
 
 class DefinitionRef(msgspec.Struct, gc=False, frozen=True):
-    """Which definition decided: its name, its version (1 for a definition from a file) and a digest of its meaning."""
+    """Which definition decided: its name, its version (1 for a definition from a file) and a digest
+    of its meaning."""
 
     name: str
     version: int
@@ -24,8 +25,9 @@ class DefinitionRef(msgspec.Struct, gc=False, frozen=True):
 class Cause(msgspec.Struct, gc=False, omit_defaults=True):
     """What made the change happen.
 
-    An `event` or `profile` names its `event_id`, `stream` and `ts`; a `timer` the instant `due`; `bound`, a value that left because
-    another came (`by`), both; `definition` nothing: the definitions changed.
+    An `event` or `profile` names its `event_id`, `stream` and `ts`; a `timer` the instant `due`;
+    `bound`, a value that left because another came (`by`), both; `definition` nothing: the
+    definitions changed.
     """
 
     kind: CauseKind
@@ -37,12 +39,14 @@ class Cause(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 class Fact(msgspec.Struct, gc=False, omit_defaults=True):
-    """One condition that decided: the expression, its value at the instant and what the rule needs it to be.
+    """One condition that decided: the expression, its value at the instant and what the rule needs
+    it to be.
 
-    `needs` is `true`, `false`, `null`, `not null`, or an operator with its operand (`>= 20`, `in ["a", "b"]`, `between 25 and 34`,
-    `< since(click)`), optionally behind `not `. Where the operand is not a constant `against` is its value.
-    `or_more`: the value is a lower bound, kept only as far as the rule needs. `approximate`: computed from merged entries.
-    `rule` says which of the definition's rules it belongs to when that is not `when`.
+    `needs` is `true`, `false`, `null`, `not null`, or an operator with its operand (`>= 20`, `in
+    ["a", "b"]`, `between 25 and 34`, `< since(click)`), optionally behind `not `. Where the operand
+    is not a constant `against` is its value. `or_more`: the value is a lower bound, kept only as
+    far as the rule needs. `approximate`: computed from merged entries. `rule` says which of the
+    definition's rules it belongs to when that is not `when`.
     """
 
     expr: str
@@ -58,9 +62,11 @@ class Fact(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 class Change(msgspec.Struct, gc=False):
-    """One change. Field order is the order in the JSON; `at` and `emitted_at` are epoch milliseconds, `seq` grows by one a user.
+    """One change. Field order is the order in the JSON; `at` and `emitted_at` are epoch
+    milliseconds, `seq` grows by one a user.
 
-    `holdout` is false in this version, which keeps nobody out of campaigns; it is part of the format so that readers may rely on it.
+    `holdout` is false in this version, which keeps nobody out of campaigns; it is part of the
+    format so that readers may rely on it.
     """
 
     change_id: str
@@ -97,7 +103,8 @@ def make_change(
     from_: str | None = None,
     to: str | None = None,
 ) -> Change:
-    """A change with its deterministic id: of a `segment` and, with `for_each`, its `value`; or of a `group`, `from_` and `to`."""
+    """A change with its deterministic id: of a `segment` and, with `for_each`, its `value`; or of a
+    `group`, `from_` and `to`."""
     return Change(
         change_id(user, seq, ref.digest),
         user,

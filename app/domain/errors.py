@@ -17,9 +17,19 @@ from collections.abc import Iterable
 from typing import Literal
 
 RefusalReason = Literal[
-    "not_json", "bad_field", "no_user", "too_large", "key_mismatch", "bad_ts", "unknown_type", "too_late", "in_future", "internal"
+    "not_json",
+    "bad_field",
+    "no_user",
+    "too_large",
+    "key_mismatch",
+    "bad_ts",
+    "unknown_type",
+    "too_late",
+    "in_future",
+    "internal",
 ]
-"""Why a record is refused, as it stands in the dead letter's header. `unknown_type` occurs in event files only."""
+"""Why a record is refused, as it stands in the dead letter's header. `unknown_type` occurs in event
+files only."""
 
 
 class HypersegError(Exception):
@@ -49,7 +59,8 @@ class Unreachable(HypersegError):
 class DefinitionError(InputError):
     """One definition cannot be used.
 
-    `file`, `line` and `column` (both from 1) say where; `found` and `expected` what; `hint` the nearest valid name.
+    `file`, `line` and `column` (both from 1) say where; `found` and `expected` what; `hint` the
+    nearest valid name.
     """
 
     def __init__(
@@ -98,7 +109,8 @@ def half_character(error: UnicodeEncodeError, file: str = "") -> DefinitionError
 
 
 class Refused(InputError):
-    """One record does not fit; `reason` is the dead letter's machine-readable reason, `detail` its sentence."""
+    """One record does not fit; `reason` is the dead letter's machine-readable reason, `detail` its
+    sentence."""
 
     def __init__(self, reason: RefusalReason, detail: str) -> None:
         self.reason = reason

@@ -1,11 +1,11 @@
 """Units of time, and durations and instants as text: the one table, read and written here alone.
 
-    duration    an amount and its unit      500ms · 30s · 10m · 24h · 7d · 4w; in the language also 1.5h
+    duration    an amount and its unit      500ms · 30s · 10m · 24h · 7d · 4w (also 1.5h)
     offset      amounts after each other    1d2h · 24h-1ms · -1h · 0
     instant     RFC 3339 with a zone        2026-11-22T10:00:00Z · 2026-11-22T11:00:00+01:00
 
-All are whole milliseconds, an instant those since the epoch. There is no clock: what time it is, is an
-argument. Where a reader gives None the caller says what it expected.
+All are whole milliseconds, an instant those since the epoch. There is no clock: what time it is,
+is an argument. Where a reader gives None the caller says what it expected.
 """
 
 from __future__ import annotations
@@ -30,18 +30,20 @@ WRITTEN_UNITS_MS = tuple([(unit, ms) for unit, ms in reversed(UNITS_MS.items()) 
 
 _AMOUNT = re.compile(rf"([+-]?)(\d+)(?:\.(\d+))?({'|'.join(UNITS_MS)})")
 _CHARS_MAX = 320  # of a text that is read at all; Python itself stops at numbers of 4,300 digits
-_WHOLE_DIGITS_MAX = 15  # of an amount without a fraction: as many as the last instant has in milliseconds
+# Of an amount without a fraction: as many as the last instant has in milliseconds.
+_WHOLE_DIGITS_MAX = 15
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-# --- durations -------------------------------------------------------------------------------------------------
+# --- durations ----------------------------------------------------------------------------------
 
 
 def duration_ms(text: str) -> int:
     """Milliseconds of a duration of the language: `7d`, `1.5h`.
 
-    Raises ValueError, saying what was found and expected, for anything else and for fractions of a millisecond.
+    Raises ValueError, saying what was found and expected, for anything else and for fractions of a
+    millisecond.
     """
     found = _AMOUNT.fullmatch(text.strip()) if len(text) <= _CHARS_MAX else None
     if found is None or found[1]:
@@ -61,7 +63,8 @@ def whole_ms(text: str) -> int | None:
 
 
 def offset_ms(text: str) -> int | None:
-    """Milliseconds of whole amounts after each other: `1d2h`, `24h-1ms`, `0`; what has a minus is taken away.
+    """Milliseconds of whole amounts after each other: `1d2h`, `24h-1ms`, `0`; what has a minus is
+    taken away.
 
     None for anything else.
     """
@@ -103,7 +106,7 @@ def offset_text(ms: int) -> str:
     return "".join(parts) or "0"
 
 
-# --- instants --------------------------------------------------------------------------------------------------
+# --- instants -----------------------------------------------------------------------------------
 
 
 def day(text: str) -> date | None:
@@ -115,7 +118,8 @@ def day(text: str) -> date | None:
 
 
 def aware(text: str) -> datetime | None:
-    """The instant in an RFC 3339 text, in the zone it is written in; None for anything else and without a zone."""
+    """The instant in an RFC 3339 text, in the zone it is written in; None for anything else and
+    without a zone."""
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
@@ -136,10 +140,12 @@ def epoch_ms(instant: datetime) -> int:
 
 
 def instant_text(ms: int) -> str:
-    """An instant in UTC with its milliseconds: `2026-11-22T10:00:00.000Z`. `ms` is one that `is_instant`."""
+    """An instant in UTC with its milliseconds: `2026-11-22T10:00:00.000Z`. `ms` is one that
+    `is_instant`."""
     return datetime.fromtimestamp(ms // 1_000, UTC).strftime(f"%Y-%m-%dT%H:%M:%S.{ms % 1_000:03d}Z")
 
 
 def is_instant(ms: int) -> bool:
-    """Whether epoch milliseconds lie between the years 1970 and 9999: what calendars and printers can take."""
+    """Whether epoch milliseconds lie between the years 1970 and 9999: what calendars and printers
+    can take."""
     return 0 <= ms <= limits.TS_MAX_MS

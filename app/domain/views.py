@@ -32,13 +32,19 @@ class SegmentView(msgspec.Struct, kw_only=True):
     exit_when: str | None
     min_dwell: Annotated[str | None, Meta(description="The shortest stay, `1h`.")]
     cooldown: Annotated[str | None, Meta(description="How long nobody comes back after leaving, `3d`.")]
-    for_each: Annotated[str | None, Meta(description="The stream and field whose values are judged apart, `click.category`.")]
-    max_per_user: Annotated[int | None, Meta(description="How many values a user may have at once; null without `for_each`.")]
+    for_each: Annotated[
+        str | None, Meta(description="The stream and field whose values are judged apart, `click.category`.")
+    ]
+    max_per_user: Annotated[
+        int | None, Meta(description="How many values a user may have at once; null without `for_each`.")
+    ]
     group: str | None
     tags: list[str]
     owner: str
     version: int
-    digest: Annotated[str, Meta(description="Of the definition's meaning, hexadecimal: equal for definitions that decide alike.")]
+    digest: Annotated[
+        str, Meta(description="Of the definition's meaning, hexadecimal: equal for definitions that decide alike.")
+    ]
     signals: Annotated[list[str], Meta(description="The expressions that are kept for each user, sorted.")]
 
 
@@ -84,7 +90,9 @@ class UserView(msgspec.Struct, kw_only=True):
     consent: dict[str, Any]
     signals: list[SignalRow]
     next_timer: Annotated[Instant | None, Meta(description="When the user is looked at next with no further event.")]
-    next: Annotated[list[Transition], Meta(description="What flips by itself, soonest first; bounded in number and in time.")]
+    next: Annotated[
+        list[Transition], Meta(description="What flips by itself, soonest first; bounded in number and in time.")
+    ]
 
 
 class Part(msgspec.Struct, kw_only=True):
@@ -114,9 +122,15 @@ class Verdict(msgspec.Struct, kw_only=True):
     value: Value | None
     in_: bool = msgspec.field(name="in")
     since: Instant | None
-    flips_at: Annotated[Instant | None, Meta(description="When that changes with no further event; null when not foreseen.")]
-    min_dwell_until: Annotated[Instant | None, Meta(description="Until when the user stays whatever happens; null when free to leave.")]
-    cooldown_until: Annotated[Instant | None, Meta(description="Until when the user cannot come back; null when free to.")]
+    flips_at: Annotated[
+        Instant | None, Meta(description="When that changes with no further event; null when not foreseen.")
+    ]
+    min_dwell_until: Annotated[
+        Instant | None, Meta(description="Until when the user stays whatever happens; null when free to leave.")
+    ]
+    cooldown_until: Annotated[
+        Instant | None, Meta(description="Until when the user cannot come back; null when free to.")
+    ]
     rule: Annotated[Literal["when", "exit_when"], Meta(description="The rule that `parts` are of.")]
     why: list[Fact]
     parts: Part
@@ -131,7 +145,9 @@ class Explanation(msgspec.Struct, kw_only=True):
     at: Annotated[Instant, Meta(description="The instant it is true of.")]
     group: str | None
     definition: SegmentView
-    answers: Annotated[list[Verdict], Meta(description="One for each value that is known of the user; one without `for_each`.")]
+    answers: Annotated[
+        list[Verdict], Meta(description="One for each value that is known of the user; one without `for_each`.")
+    ]
 
 
 class Explanations(msgspec.Struct, kw_only=True):
@@ -150,8 +166,12 @@ class LocalSizes(msgspec.Struct, kw_only=True):
     since each user has one.
     """
 
-    sizes: Annotated[dict[str, int], Meta(description="Memberships by member key: the name, or name, U+001F and the value's key.")]
-    people: Annotated[dict[str, int], Meta(description="People by segment name, each once whatever values they are in.")]
+    sizes: Annotated[
+        dict[str, int], Meta(description="Memberships by member key: the name, or name, U+001F and the value's key.")
+    ]
+    people: Annotated[
+        dict[str, int], Meta(description="People by segment name, each once whatever values they are in.")
+    ]
     in_segments: Annotated[int, Meta(description="People in at least one segment.")]
     known: Annotated[int, Meta(description="People of whom anything is known.")]
     partitions: Annotated[list[int], Meta(description="The partitions that are counted.")]

@@ -1,4 +1,5 @@
-"""A plan → the machine that runs it: signals, units with their conditions, who is told of what, and how changes are explained."""
+"""A plan → the machine that runs it: signals, units with their conditions, who is told of what, and
+how changes are explained."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ _CONSTANTS = (ast.Literal, ast.Duration, ast.ListOf)
 
 
 class Machine:
-    """One plan, compiled. `units` stand in the order of evaluation; `at_first_event` are those that a new user's first event evaluates."""
+    """One plan, compiled. `units` stand in the order of evaluation; `at_first_event` are those that
+    a new user's first event evaluates."""
 
     def __init__(self, plan: Plan, options: EngineOptions) -> None:
         self.plan = plan
@@ -36,7 +38,9 @@ class Machine:
         }
         self.units: list[Unit] = []
         self.by_name: dict[str, Unit] = {}
-        self._compiler = Compiler(self.signals, calendar, lambda name: lambda state: is_member(state, self.by_name[name]))
+        self._compiler = Compiler(
+            self.signals, calendar, lambda name: lambda state: is_member(state, self.by_name[name])
+        )
         for index, spec in enumerate(plan.units):
             unit = self._unit(spec, index)
             self.units.append(unit)
@@ -53,7 +57,9 @@ class Machine:
     def _unit(self, spec: UnitSpec, index: int) -> Unit:
         enter, leave = self._conditions(spec)
         unit = Unit(spec, index, enter, leave, self._ref(spec))
-        unit.false_when_unknown = unit.each and unit.kind == "segment" and self._false_when_unknown(spec.trees[0], spec.owner)
+        unit.false_when_unknown = (
+            unit.each and unit.kind == "segment" and self._false_when_unknown(spec.trees[0], spec.owner)
+        )
         return unit
 
     def _conditions(self, spec: UnitSpec) -> tuple[Condition, Condition]:
@@ -67,8 +73,9 @@ class Machine:
         return conjunction([when, negation(rest[0])]), rest[0]
 
     def _false_when_unknown(self, when: Node, owner: str) -> bool:
-        """Whether a value is out for certain until something is known of it, whatever else is known of the user, because a part of the
-        condition that reads only what is kept of the value says no. Such a value is not evaluated before something is fed for it."""
+        """Whether a value is out for certain until something is known of it, whatever else is known
+        of the user, because a part of the condition that reads only what is kept of the value says
+        no. Such a value is not evaluated before something is fed for it."""
         nothing = states.new_state("", "")
         for part in when.operands if isinstance(when, ast.And) else (when,):
             reads = list(_outermost(part))

@@ -1,4 +1,5 @@
-"""Days, weeks, months and hours of the configured time zone, by epoch milliseconds. Daylight-saving days have 23 or 25 hours."""
+"""Days, weeks, months and hours of the configured time zone, by epoch milliseconds. Daylight-saving
+days have 23 or 25 hours."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from app.rules.ast import CalendarFn
 Period = Literal["today", "this week", "this month"]
 Span = Period | Literal["hour"]
 
-_CACHE_MAX = 4_096  # periods remembered: eleven years of days; a full cache is emptied, not searched
+# Periods remembered: eleven years of days; a full cache is emptied, not searched.
+_CACHE_MAX = 4_096
 
 
 class Calendar:
@@ -33,7 +35,8 @@ class Calendar:
         return found
 
     def _lookup(self, kind: Span, ts: int) -> tuple[int, int]:
-        slot = (kind, ts // (limits.HOUR_MS // 4))  # zones change at multiples of a quarter of an hour
+        # Zones change at multiples of a quarter of an hour.
+        slot = (kind, ts // (limits.HOUR_MS // 4))
         found = self._periods.get(slot)
         if found is None or not found[0] <= ts < found[1]:
             if len(self._periods) >= _CACHE_MAX:
@@ -59,8 +62,8 @@ class Calendar:
         return self.midnight(first), self.midnight(after)
 
     def _hour(self, ts: int) -> tuple[int, int]:
-        """The stretch around `ts` over which the local hour reads the same: found by stepping over quarter hours, as zones may shift by
-        less than an hour."""
+        """The stretch around `ts` over which the local hour reads the same: found by stepping over
+        quarter hours, as zones may shift by less than an hour."""
         quarter = limits.HOUR_MS // 4
         hour = self.local(ts).hour
         start = ts - ts % quarter
@@ -76,7 +79,8 @@ class Calendar:
         return (_EPOCH + timedelta(milliseconds=ts)).astimezone(self.zone)
 
     def midnight(self, day: date) -> int:
-        """The first instant of a calendar day (where clocks skip midnight, the instant they skip to)."""
+        """The first instant of a calendar day (where clocks skip midnight, the instant they skip
+        to)."""
         return epoch_ms(datetime(day.year, day.month, day.day, tzinfo=self.zone).astimezone(UTC))
 
     def instant(self, bound: date | datetime) -> int:

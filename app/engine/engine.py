@@ -1,4 +1,5 @@
-"""The engine's face: one user's state and an event, or an instant, in; changes out. Pure: everything it knows comes as an argument."""
+"""The engine's face: one user's state and an event, or an instant, in; changes out. Pure:
+everything it knows comes as an argument."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from app.rules.plan import Plan
 
 
 class Engine:
-    """Evaluates users under one plan. Keeps nothing of any user: all of it is in the `UserState` handed in, which is changed in place."""
+    """Evaluates users under one plan. Keeps nothing of any user: all of it is in the `UserState`
+    handed in, which is changed in place."""
 
     def __init__(self, plan: Plan, options: EngineOptions) -> None:
         self.plan = plan
@@ -30,7 +32,7 @@ class Engine:
         self._rollback = Rollback(self._stepper)
         self._keeps_past = options.reorder
 
-    # --- state -------------------------------------------------------------------------------------------------
+    # --- state -----------------------------------------------------------------------------------
 
     def new_state(self, user: str) -> UserState:
         """A user of whom nothing is known."""
@@ -44,13 +46,14 @@ class Engine:
         """The state in `raw`. Raises StateLayoutError."""
         return states.decode(raw)
 
-    # --- steps -------------------------------------------------------------------------------------------------
+    # --- steps -----------------------------------------------------------------------------------
 
     def apply(self, state: UserState, event: Event, watermark: int) -> list[Change]:
-        """Apply one event (`watermark`: the partition's, epoch ms) and give the changes it and the timers due before it made.
+        """Apply one event (`watermark`: the partition's, epoch ms) and give the changes it and the
+        timers due before it made.
 
-        A duplicate id counts once. An event older than the user's clock takes its place by time (`late`); raises Refused("too_late") when
-        that is further back than what is kept.
+        A duplicate id counts once. An event older than the user's clock takes its place by time
+        (`late`); raises Refused("too_late") when that is further back than what is kept.
         """
         ts = event.ts
         if ts < state.clock or (ts == state.clock and event.rank < state.rank):
@@ -66,18 +69,19 @@ class Engine:
         return changes
 
     def fire(self, state: UserState, upto: int) -> list[Change]:
-        """Let time pass: fire every timer of the user due at or before `upto`, each at its own due time."""
+        """Let time pass: fire every timer of the user due at or before `upto`, each at its own due
+        time."""
         changes: list[Change] = []
         if state.due <= upto:
             self._stepper.fire(state, upto, changes)
         return changes
 
     def migrate(self, state: UserState) -> list[Change]:
-        """Bring a state made under other definitions under this plan: what is unknown is dropped, everything is evaluated at the user's
-        clock, changes have the cause `definition`."""
+        """Bring a state made under other definitions under this plan: what is unknown is dropped,
+        everything is evaluated at the user's clock, changes have the cause `definition`."""
         return migrate(self._stepper, state)
 
-    # --- what views ask ----------------------------------------------------------------------------------------
+    # --- what views ask --------------------------------------------------------------------------
 
     @property
     def signals(self) -> Mapping[int, PlainSignal | KeyedSignal | PatternSignal]:

@@ -1,8 +1,9 @@
 """Evaluating: which memberships change at one step, and when each unit must be evaluated again.
 
-Out, a segment enters when `enter` holds, at the earliest `cooldown` after its last exit; in, it leaves when `exit` holds, at the earliest
-`min_dwell` after its entry. A group's current segment is the first listed that is in. Every unit that was evaluated is *armed* at the
-instant until which its answer holds.
+Out, a segment enters when `enter` holds, at the earliest `cooldown` after its last exit; in, it
+leaves when `exit` holds, at the earliest `min_dwell` after its entry. A group's current segment is
+the first listed that is in. Every unit that was evaluated is *armed* at the instant until which its
+answer holds.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ _NO_VALUES: dict[str, bool] = {}
 
 @dataclass(slots=True)
 class Transition:
-    """One change that a step made. A group moved from `before` to `after`; `by`: pushed out by the value of that key."""
+    """One change that a step made. A group moved from `before` to `after`; `by`: pushed out by the
+    value of that key."""
 
     unit: Unit
     value_key: str | None
@@ -39,7 +41,8 @@ class Transition:
 
 
 def evaluate(state: UserState, now: int, units: list[Unit], dirty: set[Instance]) -> list[Transition]:
-    """Evaluate every instance in `dirty` and whatever depends on what changed; the transitions in the order of emission."""
+    """Evaluate every instance in `dirty` and whatever depends on what changed; the transitions in
+    the order of emission."""
     found = _Evaluation(state, now, units)
     found.run(dirty)
     if len(found.transitions) > 1:
@@ -48,7 +51,8 @@ def evaluate(state: UserState, now: int, units: list[Unit], dirty: set[Instance]
 
 
 def dependent_instances(state: UserState, unit: Unit, value_key: str | None) -> Iterable[Instance]:
-    """The instances of a unit to evaluate when something that it reads has changed, for one value (None: for all)."""
+    """The instances of a unit to evaluate when something that it reads has changed, for one value
+    (None: for all)."""
     if not unit.each:
         return ((unit.index, None),)
     known = state.values.get(unit.owner, _NO_VALUES)
@@ -78,7 +82,8 @@ class _Evaluation:
                 return
 
     def _run_rest(self, waiting: set[Instance], changed: Unit, value_key: str | None) -> None:
-        """Go on where an answer that others read has changed: they are evaluated too, always after it."""
+        """Go on where an answer that others read has changed: they are evaluated too, always after
+        it."""
         self._add_dependents(changed, value_key, waiting)
         while waiting:
             instance = min(waiting)

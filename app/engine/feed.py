@@ -1,4 +1,5 @@
-"""Feeding: what an event changes of what is kept of its user (session, profile, signals), and which units are dirty for it."""
+"""Feeding: what an event changes of what is kept of its user (session, profile, signals), and which
+units are dirty for it."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from app.rules.plan import Plan
 
 
 class Feeder:
-    """Feeds events to the signals of one plan. `dirty` collects the instances to evaluate, `transitions` those of evicted values."""
+    """Feeds events to the signals of one plan. `dirty` collects the instances to evaluate,
+    `transitions` those of evicted values."""
 
     def __init__(self, plan: Plan, options: EngineOptions, signals: Mapping[int, Signal], units: list[Unit]) -> None:
         self._units = units
@@ -39,7 +41,9 @@ class Feeder:
         self._take(state, event, route, dirty, transitions)
         return "event"
 
-    def _take(self, state: UserState, event: Event, route: Route, dirty: set[Instance], transitions: list[Transition]) -> None:
+    def _take(
+        self, state: UserState, event: Event, route: Route, dirty: set[Instance], transitions: list[Transition]
+    ) -> None:
         ts, fields = event.ts, event.fields
         if ts - state.session_last >= self._session_gap_ms:
             self._begin_session(state, ts, dirty)
@@ -87,8 +91,8 @@ class Feeder:
 
 
 def _merged(known: dict[str, tuple[int, Any]], news: Mapping[str, Any], ts: int) -> bool:
-    """Per name the value with the largest ts wins, of equals the later applied; a null is kept as one, so that an older value cannot come
-    back. Whether anything changed."""
+    """Per name the value with the largest ts wins, of equals the later applied; a null is kept as
+    one, so that an older value cannot come back. Whether anything changed."""
     changed = False
     for name, value in news.items():
         before = known.get(name)

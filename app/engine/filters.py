@@ -64,9 +64,11 @@ def _value(node: Node) -> _Value:
             a, b = _value(left), _value(right)
             return lambda fields: calculate(op, a(fields), b(fields))
         case (
-            ast.And() | ast.Or() | ast.Not() | ast.Between() | ast.Compare() | ast.In() | ast.TextTest() | ast.Matches() | ast.IsNull()
+            ast.And() | ast.Or() | ast.Not() | ast.Between() | ast.Compare() | ast.In() | ast.TextTest()
+            | ast.Matches() | ast.IsNull()
             | ast.WithinKm()
         ):  # fmt: skip
             return compile_filter(node)
         case _:
-            raise TypeError(f"{type(node).__name__} does not stand in a filter")  # the types of the language see to it
+            # The types of the language see to it.
+            raise TypeError(f"{type(node).__name__} does not stand in a filter")

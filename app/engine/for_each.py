@@ -1,4 +1,5 @@
-"""The values of `for_each` segments: which of them a user has, least recently touched first, what is fed for each, and eviction."""
+"""The values of `for_each` segments: which of them a user has, least recently touched first, what
+is fed for each, and eviction."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from app.rules.plan import Plan
 
 
 class ForEach:
-    """The `for_each` segments of one plan. `dirty` collects the instances to evaluate, `transitions` those of evicted values."""
+    """The `for_each` segments of one plan. `dirty` collects the instances to evaluate,
+    `transitions` those of evicted values."""
 
     def __init__(self, plan: Plan, signals: Iterable[Signal], units: list[Unit]) -> None:
         names = [segment.name for segment in plan.segments if segment.for_each is not None]
@@ -26,7 +28,9 @@ class ForEach:
         self._units_of = {name: [unit for unit in units if unit.each and unit.owner == name] for name in names}
         self._signals_of = {name: [signal for signal in keyed if signal.owner == name] for name in names}
 
-    def take(self, state: UserState, event: Event, route: EachRoute, dirty: set[Instance], transitions: list[Transition]) -> None:
+    def take(
+        self, state: UserState, event: Event, route: EachRoute, dirty: set[Instance], transitions: list[Transition]
+    ) -> None:
         """Take an event in for one segment."""
         if route.direct is not None:
             value_key = scalar_key(route.direct(event.fields))
@@ -41,7 +45,8 @@ class ForEach:
         values = state.values.get(route.segment, {})
         masks: dict[tuple[KeyedSignal | PatternSignal, str], int] = {}
         for feed in for_all:
-            for key in (*values, TEMPLATE):  # the template last: a value's first cell is copied from it as it was before this event
+            # The template last: a value's first cell is copied from it as it was before this event.
+            for key in (*values, TEMPLATE):
                 masks[feed.signal, key] = masks.get((feed.signal, key), 0) | feed.bit
         for key, feeds in touched.items():
             for feed in feeds if key in values else ():
@@ -55,7 +60,13 @@ class ForEach:
                 dirty.update((index, key) for index in (signal.on_change if changed else signal.on_update).indices)
 
     def _take_direct(
-        self, state: UserState, event: Event, route: EachRoute, key: str, dirty: set[Instance], transitions: list[Transition]
+        self,
+        state: UserState,
+        event: Event,
+        route: EachRoute,
+        key: str,
+        dirty: set[Instance],
+        transitions: list[Transition],
     ) -> None:
         """`take` where the event's one value is all it concerns."""
         fields = event.fields
@@ -66,9 +77,16 @@ class ForEach:
                 dirty.update((index, key) for index in (signal.on_change if changed else signal.on_update).indices)
 
     def _touch(
-        self, state: UserState, segment: str, key: str, in_domain: bool, dirty: set[Instance], transitions: list[Transition]
+        self,
+        state: UserState,
+        segment: str,
+        key: str,
+        in_domain: bool,
+        dirty: set[Instance],
+        transitions: list[Transition],
     ) -> None:
-        """A value is the most recent now; if it is one too many the least recent is evicted, with all that was kept of it."""
+        """A value is the most recent now; if it is one too many the least recent is evicted, with
+        all that was kept of it."""
         values = state.values.setdefault(segment, {})
         before, known = values.pop(key, None), False
         now_in = before or in_domain
@@ -78,17 +96,23 @@ class ForEach:
                 self._evict(state, segment, next(iter(values)), key, dirty, transitions)
             known = self._begin_cells(state, segment, key)
         if now_in is not before:
-            all_units = before is not None or known  # else something is fed for it first where it can be in at all
-            dirty.update((unit.index, key) for unit in self._units_of[segment] if all_units or not unit.false_when_unknown)
+            # Else something is fed for it first where it can be in at all.
+            all_units = before is not None or known
+            dirty.update(
+                (unit.index, key) for unit in self._units_of[segment] if all_units or not unit.false_when_unknown
+            )
 
     def _begin_cells(self, state: UserState, segment: str, key: str) -> bool:
-        """A new value's cells start from what un-keyed events left before it; whether there was any."""
+        """A new value's cells start from what un-keyed events left before it; whether there was
+        any."""
         begun = [s for s in self._signals_of[segment] if isinstance(s, PatternSignal) and s.has_template(state)]
         for signal in begun:
             signal.cell_for_write(state, key)
         return bool(begun)
 
-    def _evict(self, state: UserState, segment: str, key: str, by: str, dirty: set[Instance], transitions: list[Transition]) -> None:
+    def _evict(
+        self, state: UserState, segment: str, key: str, by: str, dirty: set[Instance], transitions: list[Transition]
+    ) -> None:
         del state.values[segment][key]
         for signal in self._signals_of[segment]:
             signal.forget(state, key)

@@ -1,12 +1,15 @@
 """Late events: giving the state that the right order would have given.
 
-For as far back as a late event may come, a user's state keeps snapshots of itself and every event since the oldest of them. When an event
-arrives that belongs before what was already applied, the newest snapshot before its place is taken, the events since (with the late one
-in its place) are applied again in order, in silence, and the memberships of the result are compared with the published ones: the
-differences are the corrections. Nothing else in the engine has to know about disorder; windows, chains, absences, dwell, cooldown and
-`held` are all as if the event had come in time. (Optimistic execution with rollback: Jefferson, *Virtual Time*, 1985.)
+For as far back as a late event may come, a user's state keeps snapshots of itself and every event
+since the oldest of them. When an event arrives that belongs before what was already applied, the
+newest snapshot before its place is taken, the events since (with the late one in its place) are
+applied again in order, in silence, and the memberships of the result are compared with the
+published ones: the differences are the corrections. Nothing else in the engine has to know about
+disorder; windows, chains, absences, dwell, cooldown and `held` are all as if the event had come in
+time. (Optimistic execution with rollback: Jefferson, *Virtual Time*, 1985.)
 
-Snapshots are taken at most once per lateness bound, so an event costs one encoding of the state per hour and user, not one per event.
+Snapshots are taken at most once per lateness bound, so an event costs one encoding of the state per
+hour and user, not one per event.
 """
 
 from __future__ import annotations
@@ -33,8 +36,8 @@ class Rollback:
         self._wanted = stepper.machine.plan.fields
 
     def remember(self, state: UserState, event: Event, watermark: int) -> None:
-        """Note an event that is about to be applied in order. No event older than `watermark` less the allowed lateness will come any
-        more."""
+        """Note an event that is about to be applied in order. No event older than `watermark` less
+        the allowed lateness will come any more."""
         past, horizon = state.past, watermark - self._lateness
         if past is None or state.clock < horizon:
             raw = states.core_of(state) if state.applied else b""
@@ -53,13 +56,19 @@ class Rollback:
             return event
         fields = event.fields
         return Event(
-            "", event.ts, event.stream, event.rank, event.id, event.has_id, {name: fields[name] for name in wanted if name in fields}
+            "",
+            event.ts,
+            event.stream,
+            event.rank,
+            event.id,
+            event.has_id,
+            {name: fields[name] for name in wanted if name in fields},
         )
 
     @staticmethod
     def _forget(past: Past, horizon: int, full: bool) -> None:
-        """Drop what lies before the newest snapshot that every possible late event comes after; where events are too many, all before the
-        newest one but one."""
+        """Drop what lies before the newest snapshot that every possible late event comes after;
+        where events are too many, all before the newest one but one."""
         keep = max((i for i, snapshot in enumerate(past.snapshots) if snapshot[0] < horizon), default=0)
         if full:
             keep = max(keep, len(past.snapshots) - 2)
@@ -68,12 +77,16 @@ class Rollback:
         del past.events[:gone]
 
     def late(self, state: UserState, event: Event) -> list[Change]:
-        """Apply an event whose place is before the user's clock (or before an equal ts of a later stream)."""
+        """Apply an event whose place is before the user's clock (or before an equal ts of a later
+        stream)."""
         past = state.past
         snapshots = [s for s in past.snapshots if (s[0], s[1]) <= (event.ts, event.rank)] if past is not None else []
         if past is None or not snapshots:
             kept = len(past.events) if past else 0
-            raise Refused("too_late", f"ts {event.ts} is before the {kept} latest events of this user that are kept (reorder_events_max)")
+            raise Refused(
+                "too_late",
+                f"ts {event.ts} is before the {kept} latest events of this user that are kept (reorder_events_max)",
+            )
         first, events = snapshots[-1][2], past.events
         index = len(events)
         while index > first and (events[index - 1].ts, events[index - 1].rank) > (event.ts, event.rank):
@@ -108,7 +121,8 @@ class Rollback:
         return [self._stepper.change(state, state.clock, transition, cause, late) for transition in transitions]
 
     def _difference(self, before: UserState, after: UserState) -> list[Transition]:
-        """The transitions that lead from one state's published memberships to another's, in the order of emission."""
+        """The transitions that lead from one state's published memberships to another's, in the
+        order of emission."""
         by_name = self._machine.by_name
         found: list[Transition] = []
         for key in before.members.keys() ^ after.members.keys():

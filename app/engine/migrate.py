@@ -14,21 +14,25 @@ from app.engine.step import Stepper
 
 
 def migrate(stepper: Stepper, state: UserState) -> list[Change]:
-    """Drop what the plan does not know, evaluate everything at the user's clock; changes have the cause `definition`."""
+    """Drop what the plan does not know, evaluate everything at the user's clock; changes have the
+    cause `definition`."""
     machine = stepper.machine
     if state.plan_digest == machine.plan.digest:
         return []
     changes = _leave_unknown(machine, state)
     _forget_unknown(machine, state)
     transitions = evaluate(state, state.clock, machine.units, _everything(machine, state))
-    changes += [stepper.change(state, state.clock, transition, Cause("definition"), False) for transition in transitions]
+    changes += [
+        stepper.change(state, state.clock, transition, Cause("definition"), False) for transition in transitions
+    ]
     state.plan_digest, state.core = machine.plan.digest, None
     state.past = Past([(state.clock, state.rank, 0, states.core_of(state))], []) if machine.options.reorder else None
     return changes
 
 
 def _leave_unknown(machine: Machine, state: UserState) -> list[Change]:
-    """Exits from segments that are no longer defined, or defined as something else (in a group, with or without values)."""
+    """Exits from segments that are no longer defined, or defined as something else (in a group,
+    with or without values)."""
     changes: list[Change] = []
     cause = Cause("definition")
     for group, current in sorted(state.groups.items()):
@@ -45,7 +49,9 @@ def _leave_unknown(machine: Machine, state: UserState) -> list[Change]:
             if grouped and unit is not None:
                 continue
             del state.members[key]
-            changes.append(_last_change(state, cause, DefinitionRef(name, 0, ""), "exited", segment=name, value=value_of(key)))
+            changes.append(
+                _last_change(state, cause, DefinitionRef(name, 0, ""), "exited", segment=name, value=value_of(key))
+            )
     return changes
 
 
@@ -62,16 +68,35 @@ def _last_change(
 ) -> Change:
     state.seq += 1
     return make_change(
-        state.user, state.seq, state.clock, False, ref, cause, [], change=change, segment=segment, value=value, group=group, from_=from_
+        state.user,
+        state.seq,
+        state.clock,
+        False,
+        ref,
+        cause,
+        [],
+        change=change,
+        segment=segment,
+        value=value,
+        group=group,
+        from_=from_,
     )
 
 
 def _forget_unknown(machine: Machine, state: UserState) -> None:
     state.signals = {key: cell for key, cell in state.signals.items() if key in machine.signals}
     state.held = {key: at for key, at in state.held.items() if _known(machine, key)}
-    state.ranked = {name: at for name, at in state.ranked.items() if (unit := machine.by_name.get(name)) is not None and unit.grouped}
+    state.ranked = {
+        name: at
+        for name, at in state.ranked.items()
+        if (unit := machine.by_name.get(name)) is not None and unit.grouped
+    }
     state.exits = {key: at for key, at in state.exits.items() if _known(machine, key)}
-    state.values = {name: values for name, values in state.values.items() if (unit := machine.by_name.get(name)) is not None and unit.each}
+    state.values = {
+        name: values
+        for name, values in state.values.items()
+        if (unit := machine.by_name.get(name)) is not None and unit.each
+    }
     state.dues = {}
     state.due = NEVER
 

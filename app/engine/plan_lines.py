@@ -1,5 +1,5 @@
-"""The compiled plan as text: which signals an event feeds, what is kept of each, and the units in the order in
-which they are evaluated."""
+"""The compiled plan as text: which signals an event feeds, what is kept of each, and the units in
+the order in which they are evaluated."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ def plan_lines(machine: Machine) -> Iterator[str]:
     yield "units: in the order of evaluation"
     width = len(str(len(machine.units)))
     for unit in machine.units:
-        yield f"  {unit.index + 1:>{width}} {unit.kind} {_name(unit)}: {'; '.join(_flags(unit, machine)) or 'reads nothing'}"
+        yield (
+            f"  {unit.index + 1:>{width}} {unit.kind} {_name(unit)}: "
+            f"{'; '.join(_flags(unit, machine)) or 'reads nothing'}"
+        )
 
 
 def _route(route: Route) -> Iterator[str]:

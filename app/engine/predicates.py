@@ -1,4 +1,5 @@
-"""Tests of values, once: what filters ask of an event's fields and conditions of a user's values, null rules included."""
+"""Tests of values, once: what filters ask of an event's fields and conditions of a user's values,
+null rules included."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ Tested = ast.Compare | ast.In | ast.TextTest | ast.Matches | ast.IsNull
 
 
 def predicate(node: Tested) -> tuple[tuple[Node, ...], Test]:
-    """(what is tested, the test of its values). A constant is part of the test; null is None and passes none but `is null`."""
+    """(what is tested, the test of its values). A constant is part of the test; null is None and
+    passes none but `is null`."""
     match node:
         case ast.Compare(op, left, right):
             test = comparer(op, type_of(left), type_of(right))

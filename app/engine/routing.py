@@ -1,8 +1,9 @@
-"""Which signals an event feeds: an index from stream and equality-filter value to them, so that an event pays for what it touches.
+"""Which signals an event feeds: an index from stream and equality-filter value to them, so that an
+event pays for what it touches.
 
-Per stream there is a `Route`. Of a selector's filter, one conjunct `field == "text"` (or `in [texts]`) becomes the key of an index and
-the rest a residual test; a conjunct
-`field == each` names the value a keyed signal is fed for.
+Per stream there is a `Route`. Of a selector's filter, one conjunct `field == "text"` (or `in
+[texts]`) becomes the key of an index and the rest a residual test; a conjunct `field == each` names
+the value a keyed signal is fed for.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from app.rules.types import each_path
 
 @dataclass(slots=True)
 class Feed:
-    """One leaf of one signal behind a residual test. `take` feeds a plain signal; a pattern is fed with all its leaves at once, by `bit`."""
+    """One leaf of one signal behind a residual test. `take` feeds a plain signal; a pattern is fed
+    with all its leaves at once, by `bit`."""
 
     test: Filter | None
     signal: Signal
@@ -35,7 +37,8 @@ class Feed:
 
 @dataclass(slots=True)
 class KeyedFeed:
-    """A leaf of a keyed signal: `read` gives the value it is fed for, None where the leaf does not name one (then it is fed for all)."""
+    """A leaf of a keyed signal: `read` gives the value it is fed for, None where the leaf does not
+    name one (then it is fed for all)."""
 
     test: Filter | None
     signal: KeyedSignal | PatternSignal
@@ -46,14 +49,16 @@ class KeyedFeed:
 
 @dataclass(slots=True)
 class EachRoute:
-    """What one `for_each` segment takes from a stream: its domain's field, and its keyed signals' leaves."""
+    """What one `for_each` segment takes from a stream: its domain's field, and its keyed signals'
+    leaves."""
 
     segment: str
     domain: Getter | None
     path: Path | None = None
     feeds: list[KeyedFeed] = field(default_factory=list)
     direct: Getter | None = None
-    """`domain` where every feed aggregates events and is keyed by that same field: then an event concerns one value."""
+    """`domain` where every feed aggregates events and is keyed by that same field: then an event
+    concerns one value."""
     direct_feeds: list[tuple[Filter | None, KeyedSignal]] = field(default_factory=list)
 
 
@@ -100,7 +105,11 @@ def build_routes(streams: Iterable[Stream], signals: Iterable[Signal], segments:
         routes[name].indexed = [(getter(path), by_value) for path, by_value in by_path.items()]
         routes[name].indexed_by = list(by_path)
     for (name, _), route in each.items():
-        plain = [(feed.test, feed.signal) for feed in route.feeds if feed.path == route.path and isinstance(feed.signal, KeyedSignal)]
+        plain = [
+            (feed.test, feed.signal)
+            for feed in route.feeds
+            if feed.path == route.path and isinstance(feed.signal, KeyedSignal)
+        ]
         if len(plain) == len(route.feeds):
             route.direct, route.direct_feeds = route.domain, plain
         routes[name].each.append(route)
@@ -135,7 +144,8 @@ def _joined(parts: list[Node]) -> Node | None:
 
 
 def _split_index(where: Node | None) -> tuple[tuple[Path, list[str]] | None, Node | None]:
-    """((path, texts), the rest) for a filter one of whose conjuncts compares a field with texts; (None, the filter) otherwise."""
+    """((path, texts), the rest) for a filter one of whose conjuncts compares a field with texts;
+    (None, the filter) otherwise."""
     parts = _conjuncts(where)
     for i, part in enumerate(parts):
         found = _indexable(part)
@@ -150,7 +160,9 @@ def _indexable(part: Node) -> tuple[Path, list[str]] | None:
             "==", ast.Literal(value, "text"), ast.Field(path)
         ):
             return path, [value]
-        case ast.In(ast.Field(path), items, False) if all(isinstance(i, ast.Literal) and i.kind == "text" for i in items.items):
+        case ast.In(ast.Field(path), items, False) if all(
+            isinstance(i, ast.Literal) and i.kind == "text" for i in items.items
+        ):
             return path, sorted({i.value for i in items.items if isinstance(i, ast.Literal)})
         case _:
             return None  # asked of every event
@@ -166,8 +178,11 @@ def _keyed_feed(signal: KeyedSignal | PatternSignal, leaf: Leaf) -> KeyedFeed:
     return KeyedFeed(compile_filter(rest) if rest is not None else None, signal, leaf.bit, getter(path), path)
 
 
-def each_touches(route: EachRoute, fields: Mapping[str, Any]) -> tuple[dict[str, list[KeyedFeed]], list[KeyedFeed], str | None]:
-    """What one event does to one `for_each` segment: ({value key: its feeds}, feeds for every value, the value it puts into the domain)."""
+def each_touches(
+    route: EachRoute, fields: Mapping[str, Any]
+) -> tuple[dict[str, list[KeyedFeed]], list[KeyedFeed], str | None]:
+    """What one event does to one `for_each` segment: ({value key: its feeds}, feeds for every
+    value, the value it puts into the domain)."""
     touched: dict[str, list[KeyedFeed]] = {}
     for_all: list[KeyedFeed] = []
     domain = scalar_key(route.domain(fields)) if route.domain is not None else None

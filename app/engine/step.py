@@ -1,4 +1,5 @@
-"""One step of one user: due timers fire, the event feeds, what is dirty is evaluated, changes are written. Knows no disorder."""
+"""One step of one user: due timers fire, the event feeds, what is dirty is evaluated, changes are
+written. Knows no disorder."""
 
 from __future__ import annotations
 
@@ -47,8 +48,8 @@ class Stepper:
             self._emit(state, ts, transitions, Cause(kind, event.id, event.stream, ts), changes)
 
     def fire(self, state: UserState, upto: int, changes: list[Change]) -> None:
-        """Fire every timer due at or before `upto`, each at its own due time; after TIMER_STEPS_MAX instants the rest waits for the next
-        call."""
+        """Fire every timer due at or before `upto`, each at its own due time; after TIMER_STEPS_MAX
+        instants the rest waits for the next call."""
         for _ in range(TIMER_STEPS_MAX):
             due = state.due
             if due > upto:
@@ -77,7 +78,9 @@ class Stepper:
         if transitions:
             self._emit(state, due, transitions, Cause("timer", due=due), changes)
 
-    def _emit(self, state: UserState, at: int, transitions: list[Transition], cause: Cause, changes: list[Change]) -> None:
+    def _emit(
+        self, state: UserState, at: int, transitions: list[Transition], cause: Cause, changes: list[Change]
+    ) -> None:
         for transition in transitions:
             why = cause
             if transition.by is not None:

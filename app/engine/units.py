@@ -1,4 +1,5 @@
-"""Units at work: a segment with its two conditions and its times, the condition of a `held(…)`, or a group."""
+"""Units at work: a segment with its two conditions and its times, the condition of a `held(…)`, or
+a group."""
 
 from __future__ import annotations
 
@@ -20,8 +21,9 @@ def never(state: UserState, now: int, value_key: str | None) -> tuple[bool, int]
 class Unit:
     """One thing evaluated, at `index` in the order of evaluation.
 
-    `enter` and `exit` are what takes it in and out: for a segment with `exit_when`, `when and not exit_when` and `exit_when`; for all else
-    the condition and its contrary. `dependents` are the indices of units that read it.
+    `enter` and `exit` are what takes it in and out: for a segment with `exit_when`, `when and not
+    exit_when` and `exit_when`; for all else the condition and its contrary. `dependents` are the
+    indices of units that read it.
     """
 
     def __init__(self, spec: UnitSpec, index: int, enter: Condition, exit_: Condition, ref: DefinitionRef) -> None:
@@ -45,7 +47,8 @@ class Unit:
         self.false_when_unknown = False
         """Of a `for_each` segment: a value is out for certain until something is known of it."""
         self.at_first_event = spec.kind != "group" and not spec.each and self._may_be_in_unknown(spec)
-        """Whether a user of whom nothing is known yet may be in, or get in by time alone: then the first event evaluates it."""
+        """Whether a user of whom nothing is known yet may be in, or get in by time alone: then the
+        first event evaluates it."""
 
     def _may_be_in_unknown(self, spec: UnitSpec) -> bool:
         if any(isinstance(node, ast.Bucket | ast.Calendar) for tree in spec.trees for node in ast.nodes(tree)):
@@ -54,7 +57,8 @@ class Unit:
 
 
 def is_member(state: UserState, unit: Unit) -> bool:
-    """Whether the user is in a segment, with any value where it is `for_each`; of a group's member: whether it is the current one."""
+    """Whether the user is in a segment, with any value where it is `for_each`; of a group's member:
+    whether it is the current one."""
     if unit.grouped is not None:
         return state.groups.get(unit.grouped) == unit.name
     if not unit.each:

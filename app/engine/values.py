@@ -1,4 +1,5 @@
-"""Values of fields, and how two of them compare: at the type of the definition, null where the value has another."""
+"""Values of fields, and how two of them compare: at the type of the definition, null where the
+value has another."""
 
 from __future__ import annotations
 
@@ -54,7 +55,8 @@ def kind_of(value: Any) -> Type | None:
 
 
 def comparer(op: CompareOp, left: Type, right: Type) -> Callable[[Any, Any], bool]:
-    """The comparison of two values (None: null) whose static types are given; false where a value is null or of another type."""
+    """The comparison of two values (None: null) whose static types are given; false where a value
+    is null or of another type."""
     test = _OPERATORS[op]
     known = left if left is not Type.ANY else right
     match known:
@@ -63,7 +65,9 @@ def comparer(op: CompareOp, left: Type, right: Type) -> Callable[[Any, Any], boo
         case Type.BOOL:
             return lambda a, b: type(a) is bool and type(b) is bool and test(a, b)
         case Type.NUMBER | Type.DURATION:
-            return lambda a, b: (type(a) is int or type(a) is float) and (type(b) is int or type(b) is float) and test(a, b)
+            return lambda a, b: (
+                (type(a) is int or type(a) is float) and (type(b) is int or type(b) is float) and test(a, b)
+            )
         case Type.ANY:
             ordered = op not in ("==", "!=")
 

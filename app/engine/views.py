@@ -42,7 +42,10 @@ def describe_user(engine: Engine, state: UserState, now: int) -> UserView:
     copy = at_instant(engine, state, now)
     ahead = flips_ahead(engine, copy)
     members = sorted(copy.members.items(), key=lambda row: order(row[0]))
-    upcoming = [Transition(segment=name_of(key), value=value_of(key), in_=inside, flips_at=at) for key, (inside, at) in ahead.items()]
+    upcoming = [
+        Transition(segment=name_of(key), value=value_of(key), in_=inside, flips_at=at)
+        for key, (inside, at) in ahead.items()
+    ]
     return UserView(
         user_id=copy.user,
         clock=state.clock,
@@ -82,7 +85,11 @@ def explain_segment(engine: Engine, state: UserState, name: str, now: int, value
     if unit is None or unit.segment is None or unit.kind != "segment":
         raise KeyError(name)
     copy = at_instant(engine, state, now)
-    keys = [key for key in copy.values.get(name, {}) if value is None or scalar_value(key) == value] if unit.each else [None]
+    keys = (
+        [key for key in copy.values.get(name, {}) if value is None or scalar_value(key) == value]
+        if unit.each
+        else [None]
+    )
     ahead = flips_ahead(engine, copy)
     answers = [_explained(engine, copy, unit, key, ahead) for key in keys]
     return Explanation(
@@ -95,11 +102,15 @@ def explain_segment(engine: Engine, state: UserState, name: str, now: int, value
     )
 
 
-def _explained(engine: Engine, state: UserState, unit: Unit, each: str | None, ahead: dict[str, tuple[bool, int]]) -> Verdict:
+def _explained(
+    engine: Engine, state: UserState, unit: Unit, each: str | None, ahead: dict[str, tuple[bool, int]]
+) -> Verdict:
     assert unit.segment is not None
     own = member_key(unit.name, each)
     since = state.members.get(own)
-    rule: Literal["when", "exit_when"] = "exit_when" if since is not None and unit.segment.exit_when is not None else "when"
+    rule: Literal["when", "exit_when"] = (
+        "exit_when" if since is not None and unit.segment.exit_when is not None else "when"
+    )
     flip = ahead.get(own)
     exited = state.exits.get(own)
     staying = since is not None and unit.dwell_ms and state.clock < since + unit.dwell_ms
@@ -130,7 +141,9 @@ def part_tree(reason: Reason, state: UserState, each: str | None) -> Part:
     return Part(expr=reason.expr, holds=holds, fact=reason.facts(state, state.clock, each, holds, "when")[0])
 
 
-def _membership(engine: Engine, state: UserState, key: str, since: int, ahead: dict[str, tuple[bool, int]]) -> Membership:
+def _membership(
+    engine: Engine, state: UserState, key: str, since: int, ahead: dict[str, tuple[bool, int]]
+) -> Membership:
     name, each = split(key)
     unit = engine.unit(name)
     return Membership(

@@ -1,7 +1,8 @@
 """What the streaming path counts, for Prometheus.
 
-A commit is the unit: no method here is called for an event. The children of every label are bound when a partition (or this object)
-is made. Lag and watermark are not counted but read, at the moment of a scrape, so they are right in silence too.
+A commit is the unit: no method here is called for an event. The children of every label are bound
+when a partition (or this object) is made. Lag and watermark are not counted but read, at the moment
+of a scrape, so they are right in silence too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ _RECENT_COMMITS = 1_024
 
 
 class PartitionNow(NamedTuple):
-    """Where a partition of this worker is: records not processed yet, and its watermark (epoch ms, 0 before the first event)."""
+    """Where a partition of this worker is: records not processed yet, and its watermark (epoch ms,
+    0 before the first event)."""
 
     partition: int
     lag: int
@@ -30,25 +32,40 @@ class PartitionNow(NamedTuple):
 
 
 class StreamMetrics:
-    """The worker's numbers on `registry` (one set for each registry), with those of its process: memory, CPU, open files.
+    """The worker's numbers on `registry` (one set for each registry), with those of its process:
+    memory, CPU, open files.
 
-    `recent_commit_s`: seconds of the latest commits, the newest last. `events_total` and `changes_total` are sums over partitions.
+    `recent_commit_s`: seconds of the latest commits, the newest last. `events_total` and
+    `changes_total` are sums over partitions.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.events = Counter("hyperseg_events", "Events taken and timers fired, committed", ["partition"], registry=registry)
+        self.events = Counter(
+            "hyperseg_events", "Events taken and timers fired, committed", ["partition"], registry=registry
+        )
         self.changes = Counter("hyperseg_changes", "Changes of membership committed", ["partition"], registry=registry)
         self.commits = Histogram(
-            "hyperseg_commit_seconds", "Time to a commit in the log", ["partition"], registry=registry, buckets=_COMMIT_BUCKETS
+            "hyperseg_commit_seconds",
+            "Time to a commit in the log",
+            ["partition"],
+            registry=registry,
+            buckets=_COMMIT_BUCKETS,
         )
-        self.stores = Histogram("hyperseg_store_seconds", "Time of a commit's store write", registry=registry, buckets=_COMMIT_BUCKETS)
+        self.stores = Histogram(
+            "hyperseg_store_seconds", "Time of a commit's store write", registry=registry, buckets=_COMMIT_BUCKETS
+        )
         self.sessions = Counter(
-            "hyperseg_partition_restarts", "Sessions of partition tasks begun, the first included", ["partition"], registry=registry
+            "hyperseg_partition_restarts",
+            "Sessions of partition tasks begun, the first included",
+            ["partition"],
+            registry=registry,
         )
         letters = Counter("hyperseg_dead_letters", "Records refused", ["reason"], registry=registry)
         self.letters = {reason: letters.labels(reason) for reason in REASONS}
         self._definitions = Gauge("hyperseg_definitions", "Segments and groups in force", registry=registry)
-        self._refused = Gauge("hyperseg_definitions_refused", "Definitions refused when those in force were loaded", registry=registry)
+        self._refused = Gauge(
+            "hyperseg_definitions_refused", "Definitions refused when those in force were loaded", registry=registry
+        )
         self._now = _PartitionsNow()
         registry.register(self._now)
         ProcessCollector(registry=registry)
@@ -84,8 +101,11 @@ class PartitionMetrics:
         """The partition's task begins, for the first time or after something went wrong."""
         self._sessions.inc()
 
-    def committed(self, events: int, changes: int, refused: Mapping[RefusalReason, int], log_s: float, store_s: float) -> None:
-        """One commit: what was in it, the seconds until it was in the log, and those of the store's write behind it."""
+    def committed(
+        self, events: int, changes: int, refused: Mapping[RefusalReason, int], log_s: float, store_s: float
+    ) -> None:
+        """One commit: what was in it, the seconds until it was in the log, and those of the store's
+        write behind it."""
         of = self._of
         self._events.inc(events)
         self._changes.inc(changes)
@@ -99,7 +119,8 @@ class PartitionMetrics:
 
 
 class _PartitionsNow(Collector):
-    """Lag and watermark of the partitions that are here when it is asked; one that left, or is not at work, has no sample."""
+    """Lag and watermark of the partitions that are here when it is asked; one that left, or is not
+    at work, has no sample."""
 
     def __init__(self) -> None:
         self.read: Callable[[], Iterable[PartitionNow]] = tuple
@@ -120,5 +141,7 @@ class _PartitionsNow(Collector):
 def _families() -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
     return (
         GaugeMetricFamily("hyperseg_lag_records", "Records not processed yet", labels=["partition"]),
-        GaugeMetricFamily("hyperseg_watermark_seconds", "The partition's watermark, epoch seconds", labels=["partition"]),
+        GaugeMetricFamily(
+            "hyperseg_watermark_seconds", "The partition's watermark, epoch seconds", labels=["partition"]
+        ),
     )

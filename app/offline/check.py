@@ -1,4 +1,5 @@
-"""`hyperseg check`: what is wrong with definitions, what they cost, and which names in them a sample of events never shows."""
+"""`hyperseg check`: what is wrong with definitions, what they cost, and which names in them a
+sample of events never shows."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ from app.rules.plan import compile_plan
 
 @dataclass(slots=True)
 class Report:
-    """What a check found. `costs` and `plan` (its lines, where asked for) are of the definitions that are right; None and empty where they
-    cannot stand together."""
+    """What a check found. `costs` and `plan` (its lines, where asked for) are of the definitions
+    that are right; None and empty where they cannot stand together."""
 
     errors: list[InputError] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -47,11 +48,15 @@ class Report:
 def _error(error: InputError) -> dict[str, Any]:
     if not isinstance(error, DefinitionError):
         return {"message": str(error)}
-    return {name: getattr(error, name) for name in ("file", "line", "column", "message", "found", "expected", "hint", "segment")}
+    return {
+        name: getattr(error, name)
+        for name in ("file", "line", "column", "message", "found", "expected", "hint", "segment")
+    }
 
 
 def check(folder: str, options: EngineOptions, sample: Iterable[str] = (), with_plan: bool = False) -> Report:
-    """Check the definitions of a folder; `sample` are event files to look for their names in. Raises InputError for an unreadable file."""
+    """Check the definitions of a folder; `sample` are event files to look for their names in.
+    Raises InputError for an unreadable file."""
     definitions = load_folder(folder, options)
     report = Report([*definitions.errors], list(dict.fromkeys(definitions.warnings)))
     files = list(sample)
@@ -67,11 +72,12 @@ def check(folder: str, options: EngineOptions, sample: Iterable[str] = (), with_
     return report
 
 
-# --- names that a sample never shows ------------------------------------------------------------------------------
+# --- names that a sample never shows ------------------------------------------------------------
 
 
 def sample_warnings(definitions: Definitions, log: Log) -> list[str]:
-    """A warning for each stream and field that a definition names and no event of the sample has, with the nearest that one has."""
+    """A warning for each stream and field that a definition names and no event of the sample has,
+    with the nearest that one has."""
     seen = _seen(log)
     warnings = _refused(log)
     for segment in definitions.segments:

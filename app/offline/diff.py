@@ -20,7 +20,8 @@ _SAMPLE = 5
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A segment or group that differs. `status`: added · removed · changed; `diff`: its canonical lines behind "+", "-" or " "."""
+    """A segment or group that differs. `status`: added · removed · changed; `diff`: its canonical
+    lines behind "+", "-" or " "."""
 
     name: str
     status: str
@@ -29,7 +30,8 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One segment's members at the end, under the old and the new definitions; `entered` and `left` count users, some of them named."""
+    """One segment's members at the end, under the old and the new definitions; `entered` and `left`
+    count users, some of them named."""
 
     segment: str
     status: str
@@ -67,7 +69,8 @@ def compare(
 
 
 def definition_changes(old: Plan, new: Plan) -> tuple[Definition, ...]:
-    """The segments and groups whose meaning differs, by name; titles and descriptions are no part of it."""
+    """The segments and groups whose meaning differs, by name; titles and descriptions are no part
+    of it."""
     before, after = _canonical(old), _canonical(new)
     found = []
     for name in sorted({*before, *after}):
@@ -93,14 +96,22 @@ def canonical(segment: Segment) -> list[str]:
         if ms:
             lines.append(f"{key}: {duration_text(ms)}")
     if segment.for_each is not None:
-        lines += [f"for_each: {'.'.join((segment.for_each[0], *segment.for_each[1]))}", f"max_per_user: {segment.max_per_user}"]
+        lines += [
+            f"for_each: {'.'.join((segment.for_each[0], *segment.for_each[1]))}",
+            f"max_per_user: {segment.max_per_user}",
+        ]
     return lines + ([f"group: {segment.group}"] if segment.group else [])
 
 
-def _moves(old: Plan, new: Plan, before: Result, after: Result, definitions: tuple[Definition, ...]) -> tuple[Move, ...]:
+def _moves(
+    old: Plan, new: Plan, before: Result, after: Result, definitions: tuple[Definition, ...]
+) -> tuple[Move, ...]:
     status = {definition.name: definition.status for definition in definitions}
     was, now = _members(old, before), _members(new, after)
-    return tuple(_move(name, status.get(name, "same"), was.get(name, set()), now.get(name, set())) for name in sorted({*was, *now}))
+    return tuple(
+        _move(name, status.get(name, "same"), was.get(name, set()), now.get(name, set()))
+        for name in sorted({*was, *now})
+    )
 
 
 def _members(plan: Plan, result: Result) -> dict[str, set[str]]:
@@ -113,4 +124,6 @@ def _members(plan: Plan, result: Result) -> dict[str, set[str]]:
 
 def _move(name: str, status: str, was: set[str], now: set[str]) -> Move:
     entered, left = sorted(now - was), sorted(was - now)
-    return Move(name, status, len(was), len(now), len(entered), len(left), tuple(entered[:_SAMPLE]), tuple(left[:_SAMPLE]))
+    return Move(
+        name, status, len(was), len(now), len(entered), len(left), tuple(entered[:_SAMPLE]), tuple(left[:_SAMPLE])
+    )

@@ -25,7 +25,8 @@ STDIO = "-"
 
 
 def read_lines(path: str | Path) -> Iterator[bytes]:
-    """The lines of one file, without their line ends; empty ones too, so that counting gives line numbers.
+    """The lines of one file, without their line ends; empty ones too, so that counting gives line
+    numbers.
 
     Raises InputError, naming the file, when it cannot be read or its compression is damaged.
     """
@@ -35,7 +36,8 @@ def read_lines(path: str | Path) -> Iterator[bytes]:
 
 
 def numbered_lines(files: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-    """The lines of several files, each behind its place (`shop.jsonl:7`). Raises InputError as `read_lines` does."""
+    """The lines of several files, each behind its place (`shop.jsonl:7`). Raises InputError as
+    `read_lines` does."""
     for file in files:
         for number, raw in enumerate(read_lines(file), 1):
             yield f"{file}:{number}", raw
@@ -43,7 +45,8 @@ def numbered_lines(files: Iterable[str]) -> Iterator[tuple[str, bytes]]:
 
 @contextmanager
 def open_out(path: str | Path) -> Iterator[BinaryIO]:
-    """A file to write lines to. A compressed file is the same bytes for the same lines (no name and no time inside)."""
+    """A file to write lines to. A compressed file is the same bytes for the same lines (no name and
+    no time inside)."""
     with _told(path), _writing(path) as file:
         yield file
 
@@ -53,7 +56,9 @@ def _told(path: str | Path) -> Iterator[None]:
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
-        raise InputError(f"{path}: damaged or not compressed as its name says: {error}; mend the file or its name") from error
+        raise InputError(
+            f"{path}: damaged or not compressed as its name says: {error}; mend the file or its name"
+        ) from error
     except BrokenPipeError:  # the reader of our output has left: the command line's affair
         raise
     except OSError as error:
@@ -80,7 +85,8 @@ def _decompressed(raw: BinaryIO, suffix: str) -> IO[bytes]:
 
 
 class _ZstdReader(io.RawIOBase):
-    """Frames one after another; unlike the library's own stream, a file that ends within a frame is an error, not its end."""
+    """Frames one after another; unlike the library's own stream, a file that ends within a frame is
+    an error, not its end."""
 
     def __init__(self, raw: BinaryIO) -> None:
         self._raw = raw

@@ -26,7 +26,9 @@ _SUGGESTED_AMONG = 100_000  # users; finding the nearest of more would take seco
 Instants = Callable[[int], str]
 
 
-def from_files(plan: Plan, options: EngineOptions, files: Iterable[str], user: str, segment: str | None, at: int | None) -> Explanations:
+def from_files(
+    plan: Plan, options: EngineOptions, files: Iterable[str], user: str, segment: str | None, at: int | None
+) -> Explanations:
     """The explanation from event files, at an instant (default: the largest ts of the files).
 
     Raises InputError.
@@ -37,14 +39,17 @@ def from_files(plan: Plan, options: EngineOptions, files: Iterable[str], user: s
     if events is None:
         hint = nearest(user, log.users) if len(log.users) <= _SUGGESTED_AMONG else ""
         raise InputError(
-            f"user {user}: none of {log.count} events is theirs; {f'did you mean {hint}?' if hint else 'mend the name or --at'}"
+            f"user {user}: none of {log.count} events is theirs; "
+            f"{f'did you mean {hint}?' if hint else 'mend the name or --at'}"
         )
     engine = Engine(plan, options)
     state = engine.new_state(user)
     for event in events:
         engine.apply(state, event, event.ts)
     now = log.last if at is None else at
-    return annotated(Explanations(user_id=user, at=now, segments=[explain_segment(engine, state, name, now) for name in names]))
+    return annotated(
+        Explanations(user_id=user, at=now, segments=[explain_segment(engine, state, name, now) for name in names])
+    )
 
 
 def _names(plan: Plan, segment: str | None) -> list[str]:
@@ -53,7 +58,10 @@ def _names(plan: Plan, segment: str | None) -> list[str]:
         return known
     if segment not in known:
         hint = nearest(segment, known)
-        raise InputError(f"segment {segment}: not defined; {f'did you mean {hint}?' if hint else 'expected one of ' + ', '.join(known)}")
+        raise InputError(
+            f"segment {segment}: not defined; "
+            f"{f'did you mean {hint}?' if hint else 'expected one of ' + ', '.join(known)}"
+        )
     return [segment]
 
 
@@ -61,7 +69,11 @@ def annotated(answer: Explanation | Explanations) -> Explanations:
     """The explanation with each part in `words` and, where it fails, its `distance`; one segment's
     becomes a list of one.
     """
-    found = answer if isinstance(answer, Explanations) else Explanations(user_id=answer.user_id, at=answer.at, segments=[answer])
+    found = (
+        answer
+        if isinstance(answer, Explanations)
+        else Explanations(user_id=answer.user_id, at=answer.at, segments=[answer])
+    )
     return msgspec.structs.replace(found, segments=[_segment(segment) for segment in found.segments])
 
 
@@ -82,10 +94,12 @@ def _part(part: Part, wanted: bool, each: Any) -> Part:
     assert part.fact is not UNSET, part
     fact = part.fact if wanted else msgspec.structs.replace(part.fact, needs=negated(part.fact.needs))
     fits = part.holds is wanted
-    return msgspec.structs.replace(part, fits=fits, words=fact_words(fact, each), distance="" if fits else distance(fact, each))
+    return msgspec.structs.replace(
+        part, fits=fits, words=fact_words(fact, each), distance="" if fits else distance(fact, each)
+    )
 
 
-# --- on a terminal -------------------------------------------------------------------------------------------------
+# --- on a terminal ------------------------------------------------------------------------------
 
 
 def render(answer: Explanations, instants: Instants) -> Iterator[Text]:
@@ -104,7 +118,9 @@ def render(answer: Explanations, instants: Instants) -> Iterator[Text]:
 def _one(segment: Explanation, one: Verdict, instants: Instants) -> Iterator[Text]:
     name, now = member_name(segment.segment, one.value), segment.at
     if one.since is not None:
-        yield Text.assemble(("✔ ", "green"), (name, "bold"), f": in since {instants(one.since)}", _flip(one, now, "leaves", instants))
+        yield Text.assemble(
+            ("✔ ", "green"), (name, "bold"), f": in since {instants(one.since)}", _flip(one, now, "leaves", instants)
+        )
         yield from (Text(f"    {words}") for words in one.words or ())
         if one.min_dwell_until is not None:
             yield Text(f"    stays at least until {instants(one.min_dwell_until)} (min_dwell)")

@@ -1,4 +1,5 @@
-"""An event log in memory: event files read, checked and put in the order of application, user by user."""
+"""An event log in memory: event files read, checked and put in the order of application, user by
+user."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ STEP = 20_000  # lines or users between two calls of the progress
 class Log:
     """Events by user, each user's in the order of application.
 
-    `count` events are kept, `last` is their largest ts, `skipped` came after the bound; `refused` are the lines that do
-    not fit: (place, reason, detail, the line).
+    `count` events are kept, `last` is their largest ts, `skipped` came after the bound; `refused`
+    are the lines that do not fit: (place, reason, detail, the line).
     """
 
     users: dict[str, list[Event]] = field(default_factory=dict)
@@ -37,8 +38,11 @@ class Log:
         return Counter(reason for _, reason, _, _ in self.refused)
 
 
-def read_log(files: Iterable[str], streams: Iterable[Stream], until: int | None = None, progress: Progress | None = None) -> Log:
-    """Read event files into memory. Lines that do not fit are kept aside; events after `until` are skipped.
+def read_log(
+    files: Iterable[str], streams: Iterable[Stream], until: int | None = None, progress: Progress | None = None
+) -> Log:
+    """Read event files into memory. Lines that do not fit are kept aside; events after `until` are
+    skipped.
 
     Raises InputError for a file that cannot be read.
     """

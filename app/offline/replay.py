@@ -1,6 +1,7 @@
 """Replay: the engine over event files, no broker. Backtest, size estimate and what-if are this.
 
-Users do not depend on each other, so each user's events are replayed in turn and the changes sorted at the end: (at, user, seq).
+Users do not depend on each other, so each user's events are replayed in turn and the changes sorted
+at the end: (at, user, seq).
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from app.rules.plan import Plan
 
 @dataclass(slots=True)
 class Result:
-    """What a replay gives: changes in (at, user, seq) order, and who is in what at the end (member key → users)."""
+    """What a replay gives: changes in (at, user, seq) order, and who is in what at the end (member
+    key → users)."""
 
     changes: list[Change]
     members: dict[str, list[str]]
@@ -26,14 +28,18 @@ class Result:
     events: int
 
 
-def replay(plan: Plan, options: EngineOptions, log: Log, until: int | None = None, progress: Progress | None = None) -> Result:
-    """Replay a log under a plan; timers fire up to `until` (default: the largest ts of the input)."""
+def replay(
+    plan: Plan, options: EngineOptions, log: Log, until: int | None = None, progress: Progress | None = None
+) -> Result:
+    """Replay a log under a plan; timers fire up to `until` (default: the largest ts of the
+    input)."""
     engine = Engine(plan, replace(options, reorder=False))
     end = log.last if until is None else until
     changes: list[Change] = []
     members: dict[str, list[str]] = {}
     collecting = gc.isenabled()
-    gc.disable()  # nothing here makes cycles, and the collector would walk the whole log again and again
+    # Nothing here makes cycles, and the collector would walk the whole log again and again.
+    gc.disable()
     try:
         for done, (user, events) in enumerate(log.users.items()):
             state = engine.new_state(user)

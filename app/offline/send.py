@@ -1,7 +1,7 @@
 """Event files as records for topics: which topic, which key, in which order.
 
-A line is sent as it is, its `type` left out; whether it is a fit event is for the worker to judge, which keeps unfit ones as dead letters.
-Only a line whose topic cannot be told is not sent.
+A line is sent as it is, its `type` left out; whether it is a fit event is for the worker to judge,
+which keeps unfit ones as dead letters. Only a line whose topic cannot be told is not sent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from app.offline.eventfiles import numbered_lines
 
 
 class Line(NamedTuple):
-    """One record. Tuples of it sort as they are to be sent: by ts, then the stream's rank, then the place among all lines read."""
+    """One record. Tuples of it sort as they are to be sent: by ts, then the stream's rank, then the
+    place among all lines read."""
 
     ts: int
     rank: int
@@ -33,7 +34,8 @@ class Line(NamedTuple):
 
 @dataclass(slots=True)
 class Lines:
-    """What was read: records in the order to send them, and what is wrong (file:line, found, what to do) with those that have no topic."""
+    """What was read: records in the order to send them, and what is wrong (file:line, found, what
+    to do) with those that have no topic."""
 
     routed: list[Line] = field(default_factory=list)
     unroutable: list[str] = field(default_factory=list)
@@ -43,7 +45,8 @@ class Lines:
 
 
 def read_sorted(files: Iterable[str], streams: Iterable[Stream]) -> Lines:
-    """All lines of all `files`, sorted; they are held in memory, about twice their size. Raises InputError for a file it cannot read."""
+    """All lines of all `files`, sorted; they are held in memory, about twice their size. Raises
+    InputError for a file it cannot read."""
     by_name = {stream.name: stream for stream in streams}
     lines = Lines()
     ts = 0
@@ -75,7 +78,9 @@ def _complaint(raw: bytes, names: Iterable[str]) -> str:
     if "type" not in event:
         return f'no "type"; add one of {", ".join(names)}'
     close = nearest(str(event["type"]), names)
-    return f"unknown type {event['type']!r}; " + (f"did you mean {close}?" if close else f"expected one of {', '.join(names)}")
+    return f"unknown type {event['type']!r}; " + (
+        f"did you mean {close}?" if close else f"expected one of {', '.join(names)}"
+    )
 
 
 def _instant(ts: object, before: int) -> int:

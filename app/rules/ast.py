@@ -1,7 +1,8 @@
 """The tree of one expression.
 
-Two nodes that mean the same text are equal and hash alike (positions do not count), so a node is its own key when signals are shared.
-`pos` is (line, column) from 1 within the text that was parsed. Durations are integer milliseconds.
+Two nodes that mean the same text are equal and hash alike (positions do not count), so a node is
+its own key when signals are shared. `pos` is (line, column) from 1 within the text that was parsed.
+Durations are integer milliseconds.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ CalendarFn = typing.Literal["hour", "weekday", "date"]
 
 
 class Type(Enum):
-    """What an expression yields. A field, a profile attribute and a model's answer are ANY: used at the type of the other side."""
+    """What an expression yields. A field, a profile attribute and a model's answer are ANY: used at
+    the type of the other side."""
 
     BOOL = "a condition"
     NUMBER = "a number"
@@ -42,7 +44,7 @@ class Base:
     pos: Pos = field(default=(1, 1), compare=False, repr=False, kw_only=True)
 
 
-# --- values ----------------------------------------------------------------------------------------------------
+# --- values -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Consent(Base):
     name: str
 
 
-# --- operators -------------------------------------------------------------------------------------------------
+# --- operators ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ class Compare(Base):
 
 @dataclass(frozen=True, slots=True)
 class In(Base):
-    """`operand in [...]`; `not in` is `Not(In)` only where the operand is not null, see `negated`."""
+    """`operand in [...]`; `not in` is `Not(In)` only where the operand is not null, see
+    `negated`."""
 
     operand: Node
     items: ListOf
@@ -149,7 +152,8 @@ class TextTest(Base):
 
 @dataclass(frozen=True, slots=True)
 class Matches(Base):
-    """`operand matches "regex"`: true when the pattern is found anywhere in the text (RE2 syntax: linear time)."""
+    """`operand matches "regex"`: true when the pattern is found anywhere in the text (RE2 syntax:
+    linear time)."""
 
     operand: Node
     pattern: str
@@ -177,14 +181,15 @@ class Negate(Base):
 
 @dataclass(frozen=True, slots=True)
 class WithinKm(Base):
-    """A filter: the event's fields `lat`, `lon` are at most `km` from the point (great circle on a sphere of 6,371.0088 km)."""
+    """A filter: the event's fields `lat`, `lon` are at most `km` from the point (great circle on a
+    sphere of 6,371.0088 km)."""
 
     lat: float
     lon: float
     km: float
 
 
-# --- selectors -------------------------------------------------------------------------------------------------
+# --- selectors ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +202,8 @@ class Events(Base):
 
 @dataclass(frozen=True, slots=True)
 class Chain(Base):
-    """The moments at which distinct events of `steps`, in time order, complete a chain no longer than `within_ms`."""
+    """The moments at which distinct events of `steps`, in time order, complete a chain no longer
+    than `within_ms`."""
 
     steps: tuple[Events, ...]
     on: Path | None
@@ -206,7 +212,8 @@ class Chain(Base):
 
 @dataclass(frozen=True, slots=True)
 class Absence(Base):
-    """The moments `within_ms` after an event of `first` that no other event of `missing` followed in between."""
+    """The moments `within_ms` after an event of `first` that no other event of `missing` followed
+    in between."""
 
     first: Selector
     missing: Selector
@@ -214,7 +221,7 @@ class Absence(Base):
     within_ms: int
 
 
-# --- windows ---------------------------------------------------------------------------------------------------
+# --- windows ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,14 +234,15 @@ class Window(Base):
     end: str = ""
 
 
-# --- functions -------------------------------------------------------------------------------------------------
+# --- functions ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Aggregate(Base):
     """A function of a selector (and a field of its events) over a window.
 
-    `fn` is the name of a row of `app.rules.functions`; `parameter` the constant that the row asks for (a duration in ms, a number).
+    `fn` is the name of a row of `app.rules.functions`; `parameter` the constant that the row asks
+    for (a duration in ms, a number).
     """
 
     fn: str
@@ -276,7 +284,8 @@ class Bucket(Base):
 
 @dataclass(frozen=True, slots=True)
 class Calendar(Base):
-    """`fn`: hour (0–23) · weekday (1 Monday – 7 Sunday) · date ("2026-11-22"), of the instant in the configured zone."""
+    """`fn`: hour (0–23) · weekday (1 Monday – 7 Sunday) · date ("2026-11-22"), of the instant in
+    the configured zone."""
 
     fn: CalendarFn
 
@@ -286,7 +295,8 @@ Node = (
     | Not | And | Or | Compare | In | Between | TextTest | Matches | IsNull | Arith | Negate | WithinKm
     | Events | Chain | Absence | Aggregate | Held | SegmentRef | Prediction | Bucket | Calendar
 )  # fmt: skip
-"""Every node but a window, which stands in an aggregate only. A `match` over it ends in `assert_never`, so that a new one is missed nowhere."""
+"""Every node but a window, which stands in an aggregate only. A `match` over it ends in
+`assert_never`, so that a new one is missed nowhere."""
 
 Selector = Events | Chain | Absence
 

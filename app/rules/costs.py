@@ -1,12 +1,16 @@
-"""What definitions cost: the bytes a user's state keeps at most for each signal, and which timers each segment needs. Pure.
+"""What definitions cost: the bytes a user's state keeps at most for each signal, and which timers
+each segment needs. Pure.
 
-The bound of a signal is entries × bytes of one entry, as its row of `app.rules.functions` says: how its aggregate keeps them and how
-MessagePack writes them (`engine.state`). An instant or a number takes 9 bytes, a value of a field TEXT_BYTES (a field may hold 4 KiB; what
-is counted and compared is short). Of `days` and `session_count` there are no more entries than the window has days, or sessions a gap apart.
+The bound of a signal is entries × bytes of one entry, as its row of `app.rules.functions` says: how
+its aggregate keeps them and how MessagePack writes them (`engine.state`). An instant or a number
+takes 9 bytes, a value of a field TEXT_BYTES (a field may hold 4 KiB; what is counted and compared
+is short). Of `days` and `session_count` there are no more entries than the window has days, or
+sessions a gap apart.
 
-A chain keeps the latest start of each step and the events of the last instant, with `on` for each of at most 1,024 values; an absence
-keeps each start that nothing has prevented yet, at most 1,024. A signal that uses `each` is kept once a value, `max_per_user` times.
-A signal spelled alike in several segments is kept once.
+A chain keeps the latest start of each step and the events of the last instant, with `on` for each
+of at most 1,024 values; an absence keeps each start that nothing has prevented yet, at most 1,024.
+A signal that uses `each` is kept once a value, `max_per_user` times. A signal spelled alike in
+several segments is kept once.
 """
 
 from __future__ import annotations
@@ -30,12 +34,17 @@ USER_BYTES = 160  # the fixed part of a state: ids, clocks, empty maps
 EVENT_BYTES = 120  # a recent event kept for late ones, with the fields that definitions read
 SNAPSHOTS = 3  # of the state, between which late events find their place
 
-_PERIOD_MS: dict[ast.WindowKind, int] = {"today": limits.DAY_MS, "this week": limits.WEEK_MS, "this month": 31 * limits.DAY_MS}
+_PERIOD_MS: dict[ast.WindowKind, int] = {
+    "today": limits.DAY_MS,
+    "this week": limits.WEEK_MS,
+    "this month": 31 * limits.DAY_MS,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class SignalCost:
-    """One signal: how many entries and bytes a user's state keeps of it at most, and which segments use it."""
+    """One signal: how many entries and bytes a user's state keeps of it at most, and which segments
+    use it."""
 
     text: str
     entries: int
@@ -45,7 +54,8 @@ class SignalCost:
 
 @dataclass(frozen=True, slots=True)
 class SegmentCost:
-    """One segment: signals of its own and shared ones, their bytes at most (memberships among its own), and its kinds of timers."""
+    """One segment: signals of its own and shared ones, their bytes at most (memberships among its
+    own), and its kinds of timers."""
 
     name: str
     own: int
@@ -57,7 +67,8 @@ class SegmentCost:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What one user costs at most, in bytes: `user_bytes` for all signals and memberships; ids and recent events come on top."""
+    """What one user costs at most, in bytes: `user_bytes` for all signals and memberships; ids and
+    recent events come on top."""
 
     segments: tuple[SegmentCost, ...]
     signals: tuple[SignalCost, ...]
@@ -70,9 +81,16 @@ def estimate(plan: Plan, options: EngineOptions) -> Costs:
     """The costs of every segment of a plan."""
     users = _users(plan)
     values = {segment.name: segment.max_per_user for segment in plan.segments}
-    costs = {spec.key: _signal_cost(spec, options, values.get(spec.owner, 1), users.get(spec.key, ())) for spec in plan.signals}
+    costs = {
+        spec.key: _signal_cost(spec, options, values.get(spec.owner, 1), users.get(spec.key, ()))
+        for spec in plan.signals
+    }
     segments = tuple(_segment_cost(segment, costs) for segment in plan.segments)
-    total = USER_BYTES + sum(cost.bytes for cost in costs.values()) + sum(membership_bytes(segment) for segment in plan.segments)
+    total = (
+        USER_BYTES
+        + sum(cost.bytes for cost in costs.values())
+        + sum(membership_bytes(segment) for segment in plan.segments)
+    )
     recent = 2 * options.reorder_events_max * EVENT_BYTES + SNAPSHOTS * total if options.reorder else 0
     return Costs(segments, tuple(costs.values()), total, options.dedupe_ids_max * (TEXT_BYTES + WORD), recent)
 
@@ -94,19 +112,22 @@ def _segment_cost(segment: Segment, costs: dict[int, SignalCost]) -> SegmentCost
     own = [cost for cost in used if len(cost.segments) == 1]
     shared = [cost for cost in used if len(cost.segments) > 1]
     own_bytes = sum(cost.bytes for cost in own) + membership_bytes(segment)
-    return SegmentCost(segment.name, len(own), len(shared), own_bytes, sum(cost.bytes for cost in shared), timers(segment))
+    return SegmentCost(
+        segment.name, len(own), len(shared), own_bytes, sum(cost.bytes for cost in shared), timers(segment)
+    )
 
 
 def membership_bytes(segment: Segment) -> int:
     """A segment's memberships, timers, cooldowns and `held` conditions."""
     name = len(segment.name) + 2 + (TEXT_BYTES if segment.for_each else 0)
-    maps = 2 + bool(segment.cooldown_ms) + 2 * bool(segment.group)  # members, dues; exits; a group's ranks and its current one
+    # Members, dues; exits; a group's ranks and its current one.
+    maps = 2 + bool(segment.cooldown_ms) + 2 * bool(segment.group)
     held = len(segment.find(ast.Held)) * 2 * (name + 18 + WORD)
     one = maps * (name + WORD) + held
     return one if segment.for_each is None else segment.max_per_user * (one + TEXT_BYTES + 1)
 
 
-# --- signals -------------------------------------------------------------------------------------------------------
+# --- signals ------------------------------------------------------------------------------------
 
 
 def _signal_cost(spec: SignalSpec, options: EngineOptions, values: int, segments: tuple[str, ...]) -> SignalCost:
@@ -136,7 +157,8 @@ def _entries(spec: SignalSpec, kept: Kept, options: EngineOptions) -> int:
 
 
 def _apart(spec: SignalSpec, options: EngineOptions) -> int:
-    """How many entries the window has room for at most, where two of them cannot share a day or a session."""
+    """How many entries the window has room for at most, where two of them cannot share a day or a
+    session."""
     window, apart = spec.node.window, row_of(spec.node).apart
     length = window.ms if window.kind == "last" else _PERIOD_MS.get(window.kind)
     match apart:
@@ -153,7 +175,8 @@ def _apart(spec: SignalSpec, options: EngineOptions) -> int:
 
 
 def _context_bytes(node: ast.Aggregate) -> int:
-    """What a match carries of its event: its number, its session and the fields that are read of it."""
+    """What a match carries of its event: its number, its session and the fields that are read of
+    it."""
     return 2 * HEAD + 2 * WORD + sum(len(name) + 2 + TEXT_BYTES for name in carried(node))
 
 
@@ -172,7 +195,7 @@ def _pattern_bytes(selector: Selector, context: int) -> int:
             assert_never(selector)
 
 
-# --- timers --------------------------------------------------------------------------------------------------------
+# --- timers -------------------------------------------------------------------------------------
 
 Timer = Literal["window exit", "absence", "dwell", "cooldown", "held", "calendar", "session", "age", "decay"]
 TIMERS: tuple[Timer, ...] = get_args(Timer)

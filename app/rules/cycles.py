@@ -1,15 +1,19 @@
-"""Cycles in a graph of names: which names reach themselves, and by which path. Time grows with the graph, not with its square."""
+"""Cycles in a graph of names: which names reach themselves, and by which path. Time grows with the
+graph, not with its square."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-_OWN_PATH_MAX = 100  # names in one component up to which each has its shortest path looked for; in larger ones they share paths
+# Names in one component up to which each has its shortest path looked for; in larger ones they
+# share paths.
+_OWN_PATH_MAX = 100
 _SHOWN = 6  # names of a path that are reported; of a cycle of thousands nobody reads more
 
 
 def cycles(needs: Mapping[str, set[str]]) -> dict[str, list[str]]:
-    """Each name that depends on itself → the path from it to it, shortened in the middle. `needs` has every name as a key."""
+    """Each name that depends on itself → the path from it to it, shortened in the middle. `needs`
+    has every name as a key."""
     found: dict[str, list[str]] = {}
     for component in _components(needs):
         if len(component) == 1 and next(iter(component)) not in needs[next(iter(component))]:
@@ -30,7 +34,8 @@ def _note(found: dict[str, list[str]], path: list[str], everyone: bool) -> None:
 
 
 def _path_back(start: str, needs: Mapping[str, set[str]]) -> list[str]:
-    """The shortest path from `start` until it is met again, `start` first and not repeated. It exists: all names are of one component."""
+    """The shortest path from `start` until it is met again, `start` first and not repeated. It
+    exists: all names are of one component."""
     before: dict[str, str] = {}
     queue = [start]
     for name in queue:
@@ -47,7 +52,8 @@ def _path_back(start: str, needs: Mapping[str, set[str]]) -> list[str]:
 
 
 def _components(needs: Mapping[str, set[str]]) -> list[set[str]]:
-    """The strongly connected parts (Tarjan 1972), without recursion: a chain of 20,000 references is no stack overflow."""
+    """The strongly connected parts (Tarjan 1972), without recursion: a chain of 20,000 references
+    is no stack overflow."""
     number: dict[str, int] = {}
     lowest: dict[str, int] = {}
     open_: dict[str, None] = {}

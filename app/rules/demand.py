@@ -1,4 +1,5 @@
-"""What readers can tell apart of a signal: `count(S, w) >= k` needs k entries, `since(S) < d` asks only whether d has passed."""
+"""What readers can tell apart of a signal: `count(S, w) >= k` needs k entries, `since(S) < d` asks
+only whether d has passed."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from app.rules.functions import row_of
 class Compared:
     """What one reader compares an aggregate with, where that is constants only.
 
-    `thresholds`, ascending: every value at which a count or a total begins to compare otherwise. `age_ms`: the smallest age.
+    `thresholds`, ascending: every value at which a count or a total begins to compare otherwise.
+    `age_ms`: the smallest age.
     """
 
     thresholds: tuple[float, ...] = ()
@@ -35,8 +37,9 @@ Use = Compared | None
 class Demand:
     """What all readers of a signal together need of it.
 
-    `keep`: how many entries of a count tell enough, None for all. `wake_at` (ascending) and `age_ms`: between two of these values, below
-    this age, those readers that compare with constants have nothing new to hear; None where nobody does so.
+    `keep`: how many entries of a count tell enough, None for all. `wake_at` (ascending) and
+    `age_ms`: between two of these values, below this age, those readers that compare with constants
+    have nothing new to hear; None where nobody does so.
     """
 
     keep: int | None = None
@@ -114,7 +117,11 @@ def _constant(node: Node) -> bool:
 
 def _use(aggregate: Aggregate, tests: list[tuple[ast.CompareOp, Node]]) -> tuple[Aggregate, Use] | None:
     ages = [constant.ms for _, constant in tests if isinstance(constant, ast.Duration)]
-    numbers = [(op, constant.value) for op, constant in tests if isinstance(constant, ast.Literal) and constant.kind == "number"]
+    numbers = [
+        (op, constant.value)
+        for op, constant in tests
+        if isinstance(constant, ast.Literal) and constant.kind == "number"
+    ]
     match row_of(aggregate).compared:
         case "age":
             return (aggregate, Compared(age_ms=min(ages))) if ages else None

@@ -1,4 +1,5 @@
-"""What definitions read of events: streams and the fields of theirs that filters, `on`, `for_each` and functions name."""
+"""What definitions read of events: streams and the fields of theirs that filters, `on`, `for_each`
+and functions name."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ PROFILE = "profile"
 
 
 def named(segment: Segment) -> Iterator[tuple[str, Path]]:
-    """(stream, field) of everything that a segment's definition reads; an empty field for the stream itself."""
+    """(stream, field) of everything that a segment's definition reads; an empty field for the
+    stream itself."""
     if segment.for_each is not None:
         yield segment.for_each
     for tree in segment.conditions():
@@ -34,13 +36,19 @@ def read_of(node: Aggregate) -> Iterator[tuple[str, Path]]:
 
 
 def carried(node: Aggregate) -> frozenset[str]:
-    """The top-level fields that a match of a pattern must remember: the aggregate's own and those that parts are matched on."""
-    on = {part.on[0] for part in ast.nodes(node.selector) if isinstance(part, ast.Chain | ast.Absence) and part.on is not None}
+    """The top-level fields that a match of a pattern must remember: the aggregate's own and those
+    that parts are matched on."""
+    on = {
+        part.on[0]
+        for part in ast.nodes(node.selector)
+        if isinstance(part, ast.Chain | ast.Absence) and part.on is not None
+    }
     return frozenset(on if node.field is None else on | {node.field[0]})
 
 
 def _selected(selector: Selector, wanted: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
-    """`wanted` are fields of the matches: a chain's are its last step's, an absence's those of what it waits for; `on` is every part's."""
+    """`wanted` are fields of the matches: a chain's are its last step's, an absence's those of what
+    it waits for; `on` is every part's."""
     match selector:
         case ast.Events(stream, where):
             yield stream, ()

@@ -1,7 +1,9 @@
-"""The functions of the language, one row each: what the parser, the types, the plan, the costs and the wording know of one.
+"""The functions of the language, one row each: what the parser, the types, the plan, the costs and
+the wording know of one.
 
-How a row's function is computed is in `app.engine.aggregates`, in the file the row calls its `family`. `definition` says what it *is*, by
-brute force over all entries of the window: the laws and the oracle read it, the engine never does.
+How a row's function is computed is in `app.engine.aggregates`, in the file the row calls its
+`family`. `definition` says what it *is*, by brute force over all entries of the window: the laws
+and the oracle read it, the engine never does.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from app.rules.ast import Aggregate, Type
 
 WORD = 9  # bytes of an instant, an id, a double: one of type, eight of value
 TEXT_BYTES = 24  # a value of a field as a key: categories, devices and product ids are shorter
-EXACT_BYTES = 48  # an exact sum as hexadecimal text and exponent: amounts with cents over five decimal powers
+# An exact sum as hexadecimal text and exponent: amounts with cents over five decimal powers.
+EXACT_BYTES = 48
 
 Entry = tuple[int, Any]
 """An entry of a window: its instant (epoch ms) and what it contributes, see `Function.takes`."""
@@ -39,7 +42,8 @@ class Parameter:
 class Kept:
     """What a user's state holds at most: how many entries, of how many bytes each.
 
-    `needed`: as many as the definitions can tell apart, `points`: max_points of them, `half_lives`: one for each half-life with an event.
+    `needed`: as many as the definitions can tell apart, `points`: max_points of them, `half_lives`:
+    one for each half-life with an event.
     """
 
     entries: Literal["one", "points", "needed", "half_lives"]
@@ -50,12 +54,14 @@ class Kept:
 class Function:
     """One aggregate.
 
-    `field`: whether it is of a field of the events. `windowed`: whether it takes a window. `value`: the type it yields, `empty` what it is
-    of no entries. `takes`: what an entry contributes: nothing of its own, its field where that is a number, the key of its field's value,
-    its day, or its session. `motion`: how the value changes while nothing comes in or leaves: not at all, as an age, or fading.
-    `compared`: what a comparison with constants needs of it: counts to tell apart, an age, bounds of a total, or its whole value.
-    `overall` and `sliding` are its costs over windows that accumulate and that slide, `cell_bytes` the rest of a cell; `apart` says what
-    two of its entries cannot share. `noun` and `missing` are its words (see `app.wording.phrases`).
+    `field`: whether it is of a field of the events. `windowed`: whether it takes a window. `value`:
+    the type it yields, `empty` what it is of no entries. `takes`: what an entry contributes:
+    nothing of its own, its field where that is a number, the key of its field's value, its day, or
+    its session. `motion`: how the value changes while nothing comes in or leaves: not at all, as an
+    age, or fading. `compared`: what a comparison with constants needs of it: counts to tell apart,
+    an age, bounds of a total, or its whole value. `overall` and `sliding` are its costs over
+    windows that accumulate and that slide, `cell_bytes` the rest of a cell; `apart` says what two
+    of its entries cannot share. `noun` and `missing` are its words (see `app.wording.phrases`).
     """
 
     name: str
@@ -93,7 +99,7 @@ class Function:
         return f"{self.name}({selector}{parameter}, window), such as {self.name}({example}{given}, {window})"
 
 
-# --- definitions -----------------------------------------------------------------------------------------------
+# --- definitions --------------------------------------------------------------------------------
 
 
 def _sum(entries: Sequence[Entry], _now: int, _parameter: Any) -> float | int | None:
@@ -138,7 +144,7 @@ def _decay(entries: Sequence[Entry], now: int, half_life_ms: Any) -> float:
     return float(f"{sum(value * 2.0 ** (-(now - ts) / half_life_ms) for ts, value in entries):.11e}")
 
 
-# --- the rows --------------------------------------------------------------------------------------------------
+# --- the rows -----------------------------------------------------------------------------------
 
 _POINT, _VALUE = WORD + 1, TEXT_BYTES + WORD
 
@@ -166,7 +172,8 @@ ROWS = (
         compared="age", motion="age",
     ),
     Function(
-        "session_count", "distinct", "none", Type.NUMBER, 0, "session", Kept("needed", _POINT), Kept("needed", 2 * WORD),
+        "session_count", "distinct", "none", Type.NUMBER, 0, "session", Kept("needed", _POINT),
+        Kept("needed", 2 * WORD),
         "sessions with {many}", _distinct, missing="session{s} with {many}", compared="counts", apart="session",
     ),
     Function(
@@ -190,12 +197,14 @@ ROWS = (
         "median {field} of {many}", lambda entries, now, _: _quantile(entries, now, 0.5),
     ),
     Function(
-        "quantile", "quantile", "needed", Type.NUMBER, None, "number", Kept("points", 2 * WORD), Kept("points", 2 * WORD),
+        "quantile", "quantile", "needed", Type.NUMBER, None, "number",
+        Kept("points", 2 * WORD), Kept("points", 2 * WORD),
         "{field} at the {parameter} quantile of {many}", _quantile, parameter=Parameter("share", "number", "0.9", 0, 1),
     ),
     Function(
         "distinct", "distinct", "needed", Type.NUMBER, 0, "key", Kept("needed", TEXT_BYTES + 1), Kept("needed", _VALUE),
-        "different {field} values of {many}", _distinct, missing="different {name} value{s} of {many}", compared="counts",
+        "different {field} values of {many}", _distinct, missing="different {name} value{s} of {many}",
+        compared="counts",
     ),
     Function(
         "top", "mode", "needed", Type.ANY, None, "key", Kept("points", _VALUE), Kept("points", _VALUE),

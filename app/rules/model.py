@@ -1,4 +1,5 @@
-"""Definitions as the engine uses them: segments and groups with their trees, and what could not be loaded."""
+"""Definitions as the engine uses them: segments and groups with their trees, and what could not be
+loaded."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ N = TypeVar("N", bound=Base)
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One segment. `exit_when` None means "not when"; durations are milliseconds; `for_each` is (stream, field path)."""
+    """One segment. `exit_when` None means "not when"; durations are milliseconds; `for_each` is
+    (stream, field path)."""
 
     name: str
     when: Node
@@ -54,14 +56,17 @@ class Segment:
 
     @property
     def digest(self) -> str:
-        """A digest of everything the answer depends on; titles, tags and owners are not part of it."""
+        """A digest of everything the answer depends on; titles, tags and owners are not part of
+        it."""
         return digest(self.meaning())
 
     def meaning(self) -> str:
         """The canonical text of everything the answer depends on."""
         each = ".".join((self.for_each[0], *self.for_each[1])) + f"|{self.max_per_user}" if self.for_each else ""
         leave = text(self.exit_when) if self.exit_when is not None else ""
-        return "\n".join((self.name, text(self.when), leave, duration_text(self.min_dwell_ms), duration_text(self.cooldown_ms), each))
+        return "\n".join(
+            (self.name, text(self.when), leave, duration_text(self.min_dwell_ms), duration_text(self.cooldown_ms), each)
+        )
 
     def ref(self) -> DefinitionRef:
         """What a change names as the definition that decided it."""

@@ -1,8 +1,10 @@
-"""Definitions → plan: what to keep for a user, which events feed it, what each of it can change, in which order to evaluate.
+"""Definitions → plan: what to keep for a user, which events feed it, what each of it can change, in
+which order to evaluate.
 
-A *signal* is one aggregate (`count(click[…], last 7d)`), shared by every definition that spells it alike; signals that use `each` belong
-to one segment. A *unit* is something evaluated: a segment, the condition of a `held(…)`, or a group. Units stand in an order in which each
-comes after what it refers to.
+A *signal* is one aggregate (`count(click[…], last 7d)`), shared by every definition that spells it
+alike; signals that use `each` belong to one segment. A *unit* is something evaluated: a segment,
+the condition of a `held(…)`, or a group. Units stand in an order in which each comes after what it
+refers to.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ UnitKind = Literal["segment", "held", "group"]
 
 @dataclass(frozen=True, slots=True)
 class SignalSpec:
-    """One aggregate to keep. `owner` is the segment it belongs to when it uses `each` (else ""); `key` names it in stored state; `demand` is
-    what all its readers together need of it."""
+    """One aggregate to keep. `owner` is the segment it belongs to when it uses `each` (else "");
+    `key` names it in stored state; `demand` is what all its readers together need of it."""
 
     key: int
     text: str
@@ -42,8 +44,9 @@ class SignalSpec:
 class UnitSpec:
     """One thing evaluated: a segment, the condition of a `held(…)`, or a group.
 
-    `trees` are its conditions, `each` whether it is evaluated for each value of its `segment`. `signals`, `profile` and `units` are what it
-    reads; `uses`, by signal, how it compares those that can be compared with constants (None: it uses the whole value).
+    `trees` are its conditions, `each` whether it is evaluated for each value of its `segment`.
+    `signals`, `profile` and `units` are what it reads; `uses`, by signal, how it compares those
+    that can be compared with constants (None: it uses the whole value).
     """
 
     name: str
@@ -65,7 +68,8 @@ class UnitSpec:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything the engine needs of the definitions. `digest` changes exactly when an answer could."""
+    """Everything the engine needs of the definitions. `digest` changes exactly when an answer
+    could."""
 
     definitions: Definitions
     signals: tuple[SignalSpec, ...]
@@ -86,7 +90,9 @@ def compile_plan(definitions: Definitions, options: EngineOptions) -> Plan:
     """The plan for all enabled definitions."""
     enabled = definitions.enabled()
     units = _ordered(_units(enabled, options))
-    meaning = [unit.segment.meaning() for unit in units if unit.segment] + [json.dumps([g.name, g.segments]) for g in enabled.groups]
+    meaning = [unit.segment.meaning() for unit in units if unit.segment] + [
+        json.dumps([g.name, g.segments]) for g in enabled.groups
+    ]
     stamp = digest("\n".join([*sorted(meaning), options.timezone, str(options.session_gap_ms)]))
     return Plan(enabled, tuple(_signals(enabled, units)), tuple(units), _fields(enabled, options), stamp)
 
@@ -103,7 +109,8 @@ def signal_key(node: ast.Aggregate, owner: str) -> int:
 
 
 def held_name(node: ast.Held, owner: str) -> str:
-    """The name of the unit that watches the condition of a `held(…)`; the duration is not part of it."""
+    """The name of the unit that watches the condition of a `held(…)`; the duration is not part of
+    it."""
     key = short_hash((owner if uses_each(node) else "") + "\n" + text(node.condition))
     return f"~{key:x}"
 
@@ -147,12 +154,20 @@ def _units(definitions: Definitions, options: EngineOptions) -> list[UnitSpec]:
             each = uses_each(node)
             unit(held_name(node, segment.name), "held", (node.condition,), segment if each else None, each)
     for group in definitions.groups:
-        found[group.name] = UnitSpec(group.name, "group", (), None, group, False, frozenset(), {}, False, frozenset(group.segments))
+        found[group.name] = UnitSpec(
+            group.name, "group", (), None, group, False, frozenset(), {}, False, frozenset(group.segments)
+        )
     return list(found.values())
 
 
 def _unit(
-    name: str, kind: UnitKind, trees: tuple[Node, ...], segment: Segment | None, each: bool, grouped: dict[str, str], max_points: int
+    name: str,
+    kind: UnitKind,
+    trees: tuple[Node, ...],
+    segment: Segment | None,
+    each: bool,
+    grouped: dict[str, str],
+    max_points: int,
 ) -> UnitSpec:
     owner = segment.name if segment else ""
     signals: set[int] = set()

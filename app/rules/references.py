@@ -16,7 +16,8 @@ _COMPARISONS_MAX = 20_000  # of names with names, for hints: below a second, wha
 def check_references(
     segments: Sequence[Segment], groups: Sequence[Group], broken: Collection[str]
 ) -> tuple[list[Segment], list[Group], list[DefinitionError]]:
-    """What is left when every definition that refers to something that is not there (or to itself in a cycle) is refused.
+    """What is left when every definition that refers to something that is not there (or to itself
+    in a cycle) is refused.
 
     `broken` are names of definitions already refused: a reference to one of them says so.
     """
@@ -47,8 +48,11 @@ class _Hints:
         return nearest(name, names) if self._left >= 0 else ""
 
 
-def _without_unknown(segments: Sequence[Segment], gone: set[str], hints: _Hints) -> tuple[list[Segment], set[str], list[DefinitionError]]:
-    """The segments whose references, and those of what they refer to, lead somewhere; with the names that are gone and why."""
+def _without_unknown(
+    segments: Sequence[Segment], gone: set[str], hints: _Hints
+) -> tuple[list[Segment], set[str], list[DefinitionError]]:
+    """The segments whose references, and those of what they refer to, lead somewhere; with the
+    names that are gone and why."""
     errors: list[DefinitionError] = []
     names = {s.name for s in segments}
     users: dict[str, list[Segment]] = {}
@@ -57,7 +61,9 @@ def _without_unknown(segments: Sequence[Segment], gone: set[str], hints: _Hints)
             users.setdefault(name, []).append(segment)
     place = {s.name: i for i, s in enumerate(segments)}
     off = {s.name for s in segments if not s.enabled}
-    wave = {s.name: s for name, using in users.items() for s in using if name not in names or (s.enabled and name in off)}
+    wave = {
+        s.name: s for name, using in users.items() for s in using if name not in names or (s.enabled and name in off)
+    }
     while wave:
         bad = sorted(wave.values(), key=lambda s: place[s.name])
         errors.extend(_lost_reference(s, names, off, gone, hints) for s in bad)
@@ -109,8 +115,16 @@ def _group_problem(
     group: Group, by_name: Mapping[str, Segment], gone: Collection[str], taken: Mapping[str, str], hints: _Hints
 ) -> DefinitionError | None:
     def error(message: str, found: str, expected: str, hint: str = "") -> DefinitionError:
-        where = {"file": group.file, "line": group.line, "column": 1}
-        return DefinitionError(f"group {group.name}: {message}", found=found, expected=expected, hint=hint, segment=group.name, **where)  # type: ignore[arg-type]
+        return DefinitionError(
+            f"group {group.name}: {message}",
+            file=group.file,
+            line=group.line,
+            column=1,
+            found=found,
+            expected=expected,
+            hint=hint,
+            segment=group.name,
+        )
 
     for name in group.segments:
         if name not in by_name:
@@ -119,7 +133,9 @@ def _group_problem(
         if by_name[name].for_each is not None:
             return error("a member has for_each", f'"{name}"', "segments with one membership a user")
         if name in taken:
-            return error("a member belongs to another group", f'"{name}"', f"segments of no other group ({taken[name]} has it)")
+            return error(
+                "a member belongs to another group", f'"{name}"', f"segments of no other group ({taken[name]} has it)"
+            )
     return None
 
 
@@ -129,7 +145,8 @@ def _with_groups(segments: Sequence[Segment], groups: Sequence[Group]) -> list[S
 
 
 def _prerequisites(segments: Sequence[Segment], groups: Sequence[Group]) -> dict[str, set[str]]:
-    """What must be judged before each segment: those it refers to, and for a group's member every member of that group."""
+    """What must be judged before each segment: those it refers to, and for a group's member every
+    member of that group."""
     members = {name: set(group.segments) for group in groups for name in group.segments}
     known = {s.name for s in segments}
     found: dict[str, set[str]] = {}

@@ -1,4 +1,5 @@
-"""Tree → text: the canonical spelling of an expression. It parses back to an equal tree, so it can name what it spells."""
+"""Tree → text: the canonical spelling of an expression. It parses back to an equal tree, so it can
+name what it spells."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ KEYWORDS = frozenset(
     )
 )
 
-# How tightly each form binds; an operand that binds less tightly than its place asks for is parenthesised.
+# How tightly each form binds; an operand that binds less tightly than its place asks for is
+# parenthesised.
 _OR, _AND, _NOT, _COMPARISON, _SUM, _TERM, _UNARY, _ATOM = range(8)
 
 
@@ -56,7 +58,9 @@ def _spell(node: Node) -> tuple[str, int]:
             return _spell_atom(node), _ATOM
 
 
-_Call = ast.Aggregate | ast.Held | ast.Consent | ast.SegmentRef | ast.Prediction | ast.Bucket | ast.Calendar | ast.WithinKm
+_Call = (
+    ast.Aggregate | ast.Held | ast.Consent | ast.SegmentRef | ast.Prediction | ast.Bucket | ast.Calendar | ast.WithinKm
+)
 _Atom = ast.Duration | ast.ListOf | ast.Field | ast.Each | ast.Profile | ast.Events | ast.Chain | ast.Absence | _Call
 
 

@@ -1,7 +1,8 @@
-"""Types of expressions, checked when a definition is loaded, so that nothing can be of a wrong type at run time.
+"""Types of expressions, checked when a definition is loaded, so that nothing can be of a wrong type
+at run time.
 
-A field, a profile attribute or a model's answer has the type ANY: its value is used at the type of the other side, and is null where it
-has another.
+A field, a profile attribute or a model's answer has the type ANY: its value is used at the type of
+the other side, and is null where it has another.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from app.rules.functions import row_of
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The names a definition may use. `segments` is None where references are checked later; `each`: inside a `for_each` segment."""
+    """The names a definition may use. `segments` is None where references are checked later;
+    `each`: inside a `for_each` segment."""
 
     streams: Collection[str]
     segments: Collection[str] | None = None
@@ -38,7 +40,9 @@ def check_condition(node: Node, scope: Scope) -> None:
 def _condition(node: Node, scope: Scope, in_filter: bool) -> None:
     found = infer(node, scope, in_filter)
     if found not in (Type.BOOL, Type.ANY):
-        raise _error(node, "a condition is needed here", found.value, "a comparison, such as count(click, last 7d) >= 3")
+        raise _error(
+            node, "a condition is needed here", found.value, "a comparison, such as count(click, last 7d) >= 3"
+        )
 
 
 def infer(node: Node, scope: Scope, in_filter: bool = False) -> Type:
@@ -57,7 +61,12 @@ def infer(node: Node, scope: Scope, in_filter: bool = False) -> Type:
                 range_bounds(node.window)
         case ast.Each():
             if not scope.each:
-                raise _error(node, "each has a meaning only in a segment with for_each", "each", "for_each: click.category beside when")
+                raise _error(
+                    node,
+                    "each has a meaning only in a segment with for_each",
+                    "each",
+                    "for_each: click.category beside when",
+                )
         case ast.SegmentRef(name):
             if scope.segments is not None and name not in scope.segments:
                 hint = nearest(name, scope.segments)
@@ -65,12 +74,15 @@ def infer(node: Node, scope: Scope, in_filter: bool = False) -> Type:
         case ast.Compare() | ast.Between() | ast.In() | ast.TextTest() | ast.Matches() | ast.IsNull():
             _comparison(node, scope, in_filter)
         case (
-            ast.Literal() | ast.Duration() | ast.Field() | ast.Profile() | ast.Prediction() | ast.Consent() | ast.Bucket()
+            ast.Literal() | ast.Duration() | ast.Field() | ast.Profile() | ast.Prediction() | ast.Consent()
+            | ast.Bucket()
             | ast.Calendar() | ast.WithinKm()
         ):  # fmt: skip
             pass
         case ast.Events() | ast.Chain() | ast.Absence() | ast.ListOf():
-            raise _error(node, "a selector has no value", type(node).__name__.lower(), "a function of it, such as any(...)")
+            raise _error(
+                node, "a selector has no value", type(node).__name__.lower(), "a function of it, such as any(...)"
+            )
         case _:
             assert_never(node)
     return type_of(node)
@@ -96,7 +108,8 @@ def type_of(node: Node) -> Type:
         case ast.Arith(op, left, right):
             return _RESULT[op, type_of(left) is Type.DURATION, type_of(right) is Type.DURATION]
         case (
-            ast.Not() | ast.And() | ast.Or() | ast.Held() | ast.SegmentRef() | ast.Consent() | ast.Compare() | ast.Between()
+            ast.Not() | ast.And() | ast.Or() | ast.Held() | ast.SegmentRef() | ast.Consent() | ast.Compare()
+            | ast.Between()
             | ast.In() | ast.TextTest() | ast.Matches() | ast.IsNull() | ast.WithinKm()
         ):  # fmt: skip
             return Type.BOOL
@@ -120,7 +133,8 @@ _RESULT: dict[tuple[ast.ArithOp, bool, bool], Type] = {
     ("*", False, False): Type.NUMBER,
     ("/", False, False): Type.NUMBER,
 }
-"""The type of (operator, is the left a duration, is the right); what is not here cannot be calculated."""
+"""The type of (operator, is the left a duration, is the right); what is not here cannot be
+calculated."""
 
 
 _Test = ast.Compare | ast.Between | ast.In | ast.TextTest | ast.Matches | ast.IsNull
@@ -167,7 +181,9 @@ def _comparable(node: Node, op: str, left: Type, right: Type) -> None:
             "two durations (since(purchase) > 3d), or a number: since(purchase) / 1d > 3",
         )
     if Type.ANY not in pair and len(pair) > 1:
-        raise _error(node, "the two sides have different types", f"{left.value} {op} {right.value}", "two sides of one type")
+        raise _error(
+            node, "the two sides have different types", f"{left.value} {op} {right.value}", "two sides of one type"
+        )
     if Type.BOOL in pair and op not in ("==", "!=", "in"):
         raise _error(node, f"true and false have no order for {op}", "a condition", "== or !=")
 
@@ -192,7 +208,8 @@ def _calculable(node: ast.Arith | ast.Negate, scope: Scope, in_filter: bool) -> 
 
 
 def range_bounds(window: ast.Window) -> tuple[datetime | date, datetime | date]:
-    """Start (included) and end (excluded) of a `from … to …` window: dates, or instants with a zone. Raises DefinitionError."""
+    """Start (included) and end (excluded) of a `from … to …` window: dates, or instants with a
+    zone. Raises DefinitionError."""
     bounds: list[datetime | date] = []
     for text in (window.start, window.end):
         bound = day(text) or aware(text)
@@ -201,7 +218,9 @@ def range_bounds(window: ast.Window) -> tuple[datetime | date, datetime | date]:
         bounds.append(bound)
     start, end = [epoch_ms(bound) if isinstance(bound, datetime) else bound.toordinal() for bound in bounds]
     if start >= end and type(bounds[0]) is type(bounds[1]):
-        raise _error(window, "the window is empty", f'from "{window.start}" to "{window.end}"', "an end after the start")
+        raise _error(
+            window, "the window is empty", f'from "{window.start}" to "{window.end}"', "an end after the start"
+        )
     return bounds[0], bounds[1]
 
 
@@ -249,9 +268,15 @@ def each_path(part: Node) -> Path | None:
 
 
 def compile_regex(pattern: str, node: ast.Base) -> Any:
-    """RE2's compiled pattern: its time is linear in the text, so a definition cannot hang a worker. Raises DefinitionError."""
+    """RE2's compiled pattern: its time is linear in the text, so a definition cannot hang a worker.
+    Raises DefinitionError."""
     if len(pattern) > limits.REGEX_CHARS_MAX:
-        raise _error(node, "the pattern is too long", f"{len(pattern)} characters", f"at most {limits.REGEX_CHARS_MAX} (REGEX_CHARS_MAX)")
+        raise _error(
+            node,
+            "the pattern is too long",
+            f"{len(pattern)} characters",
+            f"at most {limits.REGEX_CHARS_MAX} (REGEX_CHARS_MAX)",
+        )
     options = re2.Options()
     options.log_errors = False
     options.max_mem = 8 << 20
@@ -260,7 +285,10 @@ def compile_regex(pattern: str, node: ast.Base) -> Any:
     except re2.error as error:
         detail = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
         raise _error(
-            node, f"the pattern cannot be used: {detail}", f'"{pattern}"', "RE2 syntax (no look-around, no back-references)"
+            node,
+            f"the pattern cannot be used: {detail}",
+            f'"{pattern}"',
+            "RE2 syntax (no look-around, no back-references)",
         ) from None
 
 

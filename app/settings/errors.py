@@ -1,4 +1,5 @@
-"""What is said of a setting that does not fit: one line with the source, the name, what was found and the nearest valid name."""
+"""What is said of a setting that does not fit: one line with the source, the name, what was found
+and the nearest valid name."""
 
 from __future__ import annotations
 
@@ -14,13 +15,15 @@ Fields = Mapping[str, FieldInfo]
 
 
 def refuse_unknown(given: Mapping[str, str], fields: Fields, prefix: str = "") -> None:
-    """Raises UsageError for the first name in `given` (name → how its source calls it) that is no setting."""
+    """Raises UsageError for the first name in `given` (name → how its source calls it) that is no
+    setting."""
     for name in sorted(given.keys() - fields.keys() - _spellings(fields)):
         raise UsageError(f"{given[name]}: no such setting{_suggest(name, fields, prefix)}")
 
 
 def explain(error: ValidationError, fields: Fields, flags: Mapping[str, Any], env: Mapping[str, str], file: str) -> str:
-    """The first complaint of `error` as one line. `env` maps setting → variable; a secret's value is left out."""
+    """The first complaint of `error` as one line. `env` maps setting → variable; a secret's value
+    is left out."""
     first = error.errors(include_url=False, include_context=False)[0]
     name = ".".join(str(part) for part in first["loc"]) or "settings"
     top = str(first["loc"][0]).removesuffix("_ms") if first["loc"] else ""

@@ -1,7 +1,9 @@
-"""When a partition commits, and the commit itself: one transaction in the log, then one write into the store.
+"""When a partition commits, and the commit itself: one transaction in the log, then one write into
+the store.
 
-One commit is under way at a time; the slices go on meanwhile, into the next batch. Under load a transaction grows rather than that
-there are more of them: each costs about five requests whatever is in it.
+One commit is under way at a time; the slices go on meanwhile, into the next batch. Under load a
+transaction grows rather than that there are more of them: each costs about five requests whatever
+is in it.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ STRETCH = 8  # commit intervals that a transaction may take under load
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """A commit is due `interval_ms` after the one before began, when idle; `events` or changes make it due at once."""
+    """A commit is due `interval_ms` after the one before began, when idle; `events` or changes make
+    it due at once."""
 
     interval_ms: int
     events: int
@@ -70,7 +73,8 @@ class Committer:
         self.last_at = time.monotonic()
 
     async def maybe(self, busy: bool) -> None:
-        """Begins a commit if one is due. `busy`: more work is waiting. Raises what the commit before raised."""
+        """Begins a commit if one is due. `busy`: more work is waiting. Raises what the commit
+        before raised."""
         core, pace = self._core, self._pace
         full = core.weight >= pace.events or core.changes_pending >= pace.events
         if self._under_way is not None:
@@ -85,11 +89,16 @@ class Committer:
             self._under_way.add_done_callback(lambda _: self._wake())
 
     def due_in_s(self) -> float | None:
-        """Seconds until what is pending may be committed; None when nothing is, or when the end of a commit will say."""
+        """Seconds until what is pending may be committed; None when nothing is, or when the end of
+        a commit will say."""
         if not self._core.pending:
             self.last_at = time.monotonic()  # nothing to commit is as good as committed
             return None
-        return None if self._under_way is not None else max(0.0, self._began + self._pace.interval_ms / 1000 - time.monotonic())
+        return (
+            None
+            if self._under_way is not None
+            else max(0.0, self._began + self._pace.interval_ms / 1000 - time.monotonic())
+        )
 
     async def everything(self) -> None:
         """Commits all there is, and waits for it."""

@@ -1,7 +1,9 @@
-"""One partition's work without its I/O: merge, admission, step, timers, and the batch that a commit makes durable.
+"""One partition's work without its I/O: merge, admission, step, timers, and the batch that a commit
+makes durable.
 
-Synchronous; every call is one bounded slice, so that whoever drives it can let others run in between. Wall-clock instants are
-arguments. The store is read here and written by the driver, after the batch is in the log.
+Synchronous; every call is one bounded slice, so that whoever drives it can let others run in
+between. Wall-clock instants are arguments. The store is read here and written by the driver, after
+the batch is in the log.
 """
 
 from __future__ import annotations
@@ -27,14 +29,16 @@ from tables.store import PartitionStore, UserWrite
 
 Decode = Callable[[bytes, Stream, bytes | None, str], Event]
 
-SLICE_RECORDS = 64  # a few milliseconds of work: what heartbeats, HTTP and the other partitions wait for
+# A few milliseconds of work: what heartbeats, HTTP and the other partitions wait for.
+SLICE_RECORDS = 64
 SLICE_TIMERS = 64
 SLICE_STATES = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a partition's work begins: by topic the first offset to process, and the watermark reached before."""
+    """Where a partition's work begins: by topic the first offset to process, and the watermark
+    reached before."""
 
     offsets: dict[str, int]
     ends: dict[str, int]
@@ -58,7 +62,8 @@ class Poisoned(Exception):
 
 @dataclass(slots=True)
 class Poison:
-    """What is set aside because the engine failed on it: records, as (topic, offset), and users, whose timers failed."""
+    """What is set aside because the engine failed on it: records, as (topic, offset), and users,
+    whose timers failed."""
 
     records: set[tuple[str, int]] = field(default_factory=set)
     users: set[str] = field(default_factory=set)
@@ -74,7 +79,8 @@ class Poison:
 class PartitionCore:
     """See the module. `poison` is what to set aside.
 
-    Without `transactional` commits every state carries the offsets it includes, so that it stays exact when input is read again.
+    Without `transactional` commits every state carries the offsets it includes, so that it stays
+    exact when input is read again.
     """
 
     def __init__(
@@ -115,10 +121,11 @@ class PartitionCore:
         self._states: list[tuple[str, bytes | None]] = []
         self._writes: list[UserWrite] = []
         self._offsets = {lane.topic: lane.next_offset for lane in self.lanes}
-        self._processed = self._next_offsets()  # by lane, as of before the slice that is being processed
+        # By lane, as of before the slice that is being processed.
+        self._processed = self._next_offsets()
         self._sweeps = Sweeps(store, self.cache, engine)
 
-    # ------------------------------------------------------------------------------------------- input
+    # --- input -----------------------------------------------------------------------------------
     def offer(self, updates: Iterable[LaneUpdate]) -> None:
         """Takes what a fetch brought."""
         for update in updates:
@@ -126,7 +133,8 @@ class PartitionCore:
 
     @property
     def settling(self) -> bool:
-        """Whether users remain that were last evaluated under other definitions; until then no input is processed."""
+        """Whether users remain that were last evaluated under other definitions; until then no
+        input is processed."""
         return self.plan != self.engine.plan.digest
 
     @property
@@ -139,9 +147,10 @@ class PartitionCore:
         """Records not processed yet, as far as is known."""
         return sum(lane.lag for lane in self.lanes)
 
-    # -------------------------------------------------------------------------------------------- work
+    # --- work ------------------------------------------------------------------------------------
     def step(self, now: int) -> bool:
-        """One slice of what there is to do at the wall-clock instant `now`; False when there is nothing."""
+        """One slice of what there is to do at the wall-clock instant `now`; False when there is
+        nothing."""
         if self.settling:
             self._settle_slice()
             return True
@@ -162,7 +171,10 @@ class PartitionCore:
                 raise Refused("not_json", "the record has no value")
             event = self._decode(raw, stream, record.key, f"{stream.topic}-{self.partition}-{record.offset}")
             if event.ts > self._latest:
-                raise Refused("in_future", f"ts {event.ts} is more than {self.clock.max_future_ms} ms ahead of this worker's clock")
+                raise Refused(
+                    "in_future",
+                    f"ts {event.ts} is more than {self.clock.max_future_ms} ms ahead of this worker's clock",
+                )
         except Refused as refused:
             return None, refused
         return event.ts, event
@@ -204,7 +216,8 @@ class PartitionCore:
         self.watermark = watermark
 
     def _make_way(self, cached: Cached, event: Event, watermark: int) -> None:
-        """Before an event behind the watermark: the user's timers that the watermark has passed fire, whatever the slicing was."""
+        """Before an event behind the watermark: the user's timers that the watermark has passed
+        fire, whatever the slicing was."""
         if event.ts < self.clock.earliest(watermark):
             behind, allowed = watermark - event.ts, self.clock.allowed_lateness_ms
             raise Refused("too_late", f"{behind} ms behind the watermark, allowed_lateness is {allowed} ms")
@@ -212,7 +225,8 @@ class PartitionCore:
             self._fire(cached, watermark)
 
     def _counted(self, cached: Cached, entry: Entry) -> bool:
-        """Whether the event is in the user's state already: without transactions a crash leaves states ahead of the offsets."""
+        """Whether the event is in the user's state already: without transactions a crash leaves
+        states ahead of the offsets."""
         cut, number = cached.cut, self._by_rank[entry[1]]
         if _passed(self._processed, cut):
             cached.cut = ()
@@ -220,14 +234,18 @@ class PartitionCore:
         return number < len(cut) and entry[2] < cut[number]
 
     def _wanted(self, entry: Entry) -> bool:
-        """The rare cases: refused when it was decoded, set aside after a failure, or in the user's state already."""
+        """The rare cases: refused when it was decoded, set aside after a failure, or in the user's
+        state already."""
         item = entry[3]
         if type(item) is not Event:
             self._bury(entry, item)
             return False
         lane = self._lane(entry)
         if (lane.topic, entry[2]) in self._poison.records or item.user in self._poison.users:
-            self._bury(entry, Refused("internal", "the engine failed on this record; please report it with the definitions in force"))
+            self._bury(
+                entry,
+                Refused("internal", "the engine failed on this record; please report it with the definitions in force"),
+            )
             return False
         return True
 
@@ -239,7 +257,9 @@ class PartitionCore:
 
     def _bury(self, entry: Entry, why: Refused) -> None:
         record = entry[4]
-        self._letters.append(DeadLetter(self._lane(entry).topic, entry[2], record.key, record.value, why.reason, why.detail))
+        self._letters.append(
+            DeadLetter(self._lane(entry).topic, entry[2], record.key, record.value, why.reason, why.detail)
+        )
 
     def _fire_slice(self) -> bool:
         if self.wakeups.next > self.watermark:
@@ -261,7 +281,8 @@ class PartitionCore:
         self.wakeups.arm(cached, state.due)
 
     def _settle_slice(self) -> None:
-        """Brings the next users under the definitions in force; after the last one the partition is under them."""
+        """Brings the next users under the definitions in force; after the last one the partition is
+        under them."""
         for cached in self._sweeps.unsettled():
             self._settle(cached)
         if self._sweeps.settled:
@@ -281,14 +302,16 @@ class PartitionCore:
             self._dirty.append(cached)
 
     def switch(self, engine: StepEngine) -> None:
-        """From here on the definitions of `engine` hold: every user is brought under them before more input is processed."""
+        """From here on the definitions of `engine` hold: every user is brought under them before
+        more input is processed."""
         assert not self._dirty, "switch between batches only"
         self.engine = engine
         self.cache.switch(engine)
         self._sweeps = Sweeps(self.store, self.cache, engine)
 
     def expire_slice(self, retention_ms: int) -> int:
-        """Looks at the next users and forgets those idle for `retention_ms` whom nothing keeps; gives how many went.
+        """Looks at the next users and forgets those idle for `retention_ms` whom nothing keeps;
+        gives how many went.
 
         One slice a second visits every user of a partition in hours or days, which is soon enough.
         """
@@ -306,11 +329,13 @@ class PartitionCore:
             cached.changed = True
             self.weight += 1
 
-    # ------------------------------------------------------------------------------------------ commit
+    # --- commit ----------------------------------------------------------------------------------
     @property
     def pending(self) -> bool:
         """Whether there is anything a commit would make durable."""
-        return bool(self._dirty or self._letters) or any(lane.next_offset != self._offsets[lane.topic] for lane in self.lanes)
+        return bool(self._dirty or self._letters) or any(
+            lane.next_offset != self._offsets[lane.topic] for lane in self.lanes
+        )
 
     @property
     def changes_pending(self) -> int:
@@ -318,7 +343,8 @@ class PartitionCore:
         return len(self._changes)
 
     def capture(self) -> bool:
-        """Encodes one slice of the dirty users for the next cut; False when none is left. No step may come between this and the cut."""
+        """Encodes one slice of the dirty users for the next cut; False when none is left. No step
+        may come between this and the cut."""
         dirty, at = self._dirty, len(self._writes)
         if at == len(dirty):
             return False
@@ -327,14 +353,17 @@ class PartitionCore:
         capture, states, writes = self.cache.capture, self._states, self._writes
         for cached in dirty[at : at + SLICE_STATES]:
             changed = cached.changed
-            write = capture(cached, _furthest(offsets, cached.cut) if cached.cut and not _passed(offsets, cached.cut) else cut)
+            write = capture(
+                cached, _furthest(offsets, cached.cut) if cached.cut and not _passed(offsets, cached.cut) else cut
+            )
             writes.append(write)
             if changed:
                 states.append((cached.user, write.raw))
         return True
 
     def cut(self) -> Batch:
-        """Everything since the last cut, as one batch. The next slices work on; the batch before must be released first."""
+        """Everything since the last cut, as one batch. The next slices work on; the batch before
+        must be released first."""
         while self.capture():
             pass
         self._offsets = {lane.topic: lane.next_offset for lane in self.lanes}

@@ -1,4 +1,5 @@
-"""What a batch looks like on the topics: changes as CloudEvents, dead letters as they came, the changelog with its mark last."""
+"""What a batch looks like on the topics: changes as CloudEvents, dead letters as they came, the
+changelog with its mark last."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ Outgoing = dict[tuple[str, int], list[Message]]
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """Names and partition counts; inputs, changes and changelog have the same. `source` is the CloudEvents source of changes."""
+    """Names and partition counts; inputs, changes and changelog have the same. `source` is the
+    CloudEvents source of changes."""
 
     changes: str
     dead_letters: str
@@ -27,7 +29,8 @@ class Topics:
 
 
 class Writer:
-    """Builds one partition's messages. `letter_bytes_max`: a longer value of a dead letter is cut there, and says so."""
+    """Builds one partition's messages. `letter_bytes_max`: a longer value of a dead letter is cut
+    there, and says so."""
 
     def __init__(self, topics: Topics, partition: int, log_name: str, letter_bytes_max: int | None = None) -> None:
         self._topics = topics
@@ -41,7 +44,8 @@ class Writer:
         ]
 
     def outgoing(self, batch: Batch, now: int) -> Outgoing:
-        """Changes and dead letters, by topic and partition, stamped with the wall-clock instant `now`."""
+        """Changes and dead letters, by topic and partition, stamped with the wall-clock instant
+        `now`."""
         out: Outgoing = {}
         changes: list[Message] = []
         for change in batch.changes:
@@ -66,7 +70,9 @@ class Writer:
     def _letter(self, letter: DeadLetter, now: int) -> Message:
         value, detail = letter.value, letter.detail
         if value is not None and self._letter_bytes_max is not None and len(value) > self._letter_bytes_max:
-            detail = f"{detail} (the broker takes no record of {len(value)} bytes here: cut to {self._letter_bytes_max})"
+            detail = (
+                f"{detail} (the broker takes no record of {len(value)} bytes here: cut to {self._letter_bytes_max})"
+            )
             value = value[: self._letter_bytes_max]
         headers = [
             ("reason", letter.reason.encode()),

@@ -1,11 +1,14 @@
-"""The partition task: it owns one partition of all input topics, its users, its timers and its transactional producer.
+"""The partition task: it owns one partition of all input topics, its users, its timers and its
+transactional producer.
 
 A *session* is one uninterrupted run of it:
 
-    fence the predecessor → bring the store up to the changelog → read the committed offsets → fetch → step, commit, step, commit …
+    fence the predecessor → bring the store up to the changelog → read the committed offsets
+    → fetch → step, commit, step, commit …
 
-Whatever goes wrong ends the session; what was not committed is forgotten, and the next session begins from what the log says. There is
-one way to recover, and it is the same after a crash, an aborted transaction, a full disk and a broker that was away.
+Whatever goes wrong ends the session; what was not committed is forgotten, and the next session
+begins from what the log says. There is one way to recover, and it is the same after a crash, an
+aborted transaction, a full disk and a broker that was away.
 """
 
 from __future__ import annotations
@@ -56,10 +59,12 @@ TaskState = Literal["recovering", "running", "stalled"]
 
 @dataclass(frozen=True, slots=True)
 class TaskDeps:
-    """What all partition tasks of a worker share. Durations are milliseconds, `now` the wall clock in epoch milliseconds.
+    """What all partition tasks of a worker share. Durations are milliseconds, `now` the wall clock
+    in epoch milliseconds.
 
-    `turn` lets one task compute a slice for each pass of the event loop, so that whoever else waits, waits for one slice and not for
-    one of every partition. `disk` has one thread: a store's writes and its closing stay in order. `io` is where producers live.
+    `turn` lets one task compute a slice for each pass of the event loop, so that whoever else
+    waits, waits for one slice and not for one of every partition. `disk` has one thread: a store's
+    writes and its closing stay in order. `io` is where producers live.
     """
 
     link: Link
@@ -108,13 +113,14 @@ class PartitionTask:
         self._committer: Committer | None = None
         self._task: asyncio.Task[None] | None = None
 
-    # ---------------------------------------------------------------------------------- from the outside
+    # --- from the outside ------------------------------------------------------------------------
     def begin(self) -> None:
         """Starts the task."""
         self._task = asyncio.create_task(self._run(), name=f"partition-{self.partition}")
 
     def offer(self, chunk: Chunk) -> None:
-        """A chunk of this partition; one of an earlier session is dropped, since that session's successor reads it again."""
+        """A chunk of this partition; one of an earlier session is dropped, since that session's
+        successor reads it again."""
         core = self.core
         if core is None or chunk.session != self._session or chunk.number != self._number:
             return
@@ -124,7 +130,8 @@ class PartitionTask:
         self._wake.set()
 
     async def stop(self) -> None:
-        """Commits what is done, lets go of the producer and the store. Gives up waiting after ten seconds: the log is right anyway."""
+        """Commits what is done, lets go of the producer and the store. Gives up waiting after ten
+        seconds: the log is right anyway."""
         self._stopping = True
         self._wake.set()
         if self._task is None:
@@ -151,7 +158,7 @@ class PartitionTask:
         self._engine = engine
         self._wake.set()
 
-    # -------------------------------------------------------------------------------------------- sessions
+    # --- sessions --------------------------------------------------------------------------------
     async def _run(self) -> None:
         failures = 0
         while not self._stopping:
@@ -187,7 +194,8 @@ class PartitionTask:
         self._poison.add(poisoned)
         log.error(
             "the engine failed; the record is set aside",
-            partition=self.partition, topic=poisoned.topic, offset=poisoned.offset, user=poisoned.user, cause=repr(poisoned.__cause__),
+            partition=self.partition, topic=poisoned.topic, offset=poisoned.offset, user=poisoned.user,
+            cause=repr(poisoned.__cause__),
         )  # fmt: skip
 
     async def _pause(self, seconds: float) -> None:
@@ -197,7 +205,8 @@ class PartitionTask:
                 await asyncio.wait_for(self._wake.wait(), seconds)
 
     async def _still_ours(self) -> bool:
-        """Whether the group's coordinator confirms that the partition is this worker's: only then may it fence whoever fenced it."""
+        """Whether the group's coordinator confirms that the partition is this worker's: only then
+        may it fence whoever fenced it."""
         try:
             return not self._stopping and await self._deps.input.is_member() and self._deps.input.has(self.partition)
         except (KafkaError, ConnectionError):
@@ -211,7 +220,9 @@ class PartitionTask:
                 return
             await self._pause(0.2)
         self._metrics.session_began()
-        outbox = Outbox(deps.link, f"{deps.group}-{self.partition}" if deps.transactional else None, deps.transaction_timeout_ms)
+        outbox = Outbox(
+            deps.link, f"{deps.group}-{self.partition}" if deps.transactional else None, deps.transaction_timeout_ms
+        )
         store: PartitionStore | None = None
         try:
             kv = await asyncio.get_running_loop().run_in_executor(deps.disk, deps.open_kv, self.partition)
@@ -236,8 +247,16 @@ class PartitionTask:
         restore = Restore(deps.link, TopicPartition(deps.topics.changelog, self.partition), rebuilder, self._restoring)
         began = time.monotonic()
         read = await restore.run()
-        log.info("recovered", partition=self.partition, records=read, users=store.meta.users, seconds=round(time.monotonic() - began, 2))
-        start = await where_to_begin(deps.input, deps.streams, self.partition, store.meta, deps.transactional, self._engine.plan.digest)
+        log.info(
+            "recovered",
+            partition=self.partition,
+            records=read,
+            users=store.meta.users,
+            seconds=round(time.monotonic() - began, 2),
+        )
+        start = await where_to_begin(
+            deps.input, deps.streams, self.partition, store.meta, deps.transactional, self._engine.plan.digest
+        )
         core = PartitionCore(
             self.partition, deps.streams, self._engine, store, deps.decode, deps.clock, start,
             deps.cache_entries, deps.transactional, self._poison,
@@ -252,14 +271,27 @@ class PartitionTask:
     def _restoring(self, _read: int, left: int) -> None:
         self.reason = f"partition {self.partition} is recovering: {left} records left"
 
-    # ------------------------------------------------------------------------------------------------ work
+    # --- work ------------------------------------------------------------------------------------
     async def _work(self, core: PartitionCore, store: PartitionStore, outbox: Outbox) -> None:
         deps = self._deps
-        topics = replace(deps.topics, dead_letters_partitions=await deps.io.run(outbox.partitions(deps.topics.dead_letters)))
+        topics = replace(
+            deps.topics, dead_letters_partitions=await deps.io.run(outbox.partitions(deps.topics.dead_letters))
+        )
         writer = Writer(topics, self.partition, store.meta.log or uuid4().hex, self._letter_bytes_max)
         pace = Pace(deps.commit_interval_ms, deps.commit_events)
         self._committer = committer = Committer(
-            core, store, outbox, writer, deps.group, pace, deps.disk, deps.io, deps.turn, deps.now, self._metrics, self._wake.set
+            core,
+            store,
+            outbox,
+            writer,
+            deps.group,
+            pace,
+            deps.disk,
+            deps.io,
+            deps.turn,
+            deps.now,
+            self._metrics,
+            self._wake.set,
         )
         self.state, self.reason = "running", ""
         expired_at = time.monotonic()
@@ -299,7 +331,10 @@ class PartitionTask:
 
 def _where(error: BaseException) -> str:
     """file:line of the innermost frames, for a log line."""
-    return " < ".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[:-4:-1])
+    return " < ".join(
+        f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)[:-4:-1]
+    )
 
 
 def describe(task: PartitionTask) -> dict[str, Any]:

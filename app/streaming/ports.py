@@ -1,4 +1,5 @@
-"""What the streaming path needs of the engine, as a protocol: the simulation and its faults run on any engine that has it."""
+"""What the streaming path needs of the engine, as a protocol: the simulation and its faults run on
+any engine that has it."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ class StepPlan(Protocol):
 class StepEngine(Protocol):
     """The pure step. All of it is synchronous and takes microseconds.
 
-    Of a state streaming reads `user`, `clock`, `due` (the next instant at which something happens by itself, or limits.NEVER), `members`
-    and `plan_digest`.
+    Of a state streaming reads `user`, `clock`, `due` (the next instant at which something happens
+    by itself, or limits.NEVER), `members` and `plan_digest`.
     """
 
     @property

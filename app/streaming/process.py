@@ -1,4 +1,5 @@
-"""What a worker does to its own process: the garbage collector, chatty libraries' logs, the producers' thread, the wall clock."""
+"""What a worker does to its own process: the garbage collector, chatty libraries' logs, the
+producers' thread, the wall clock."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# --- the wall clock ------------------------------------------------------------------------------------------
+# --- the wall clock ------------------------------------------------------------------------------
 
 
 def now_ms() -> int:
@@ -21,13 +22,14 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-# --- the garbage collector -----------------------------------------------------------------------------------
-# By default it walks the whole heap again and again as cached states and buffers grow; nothing of the hot path
-# is cyclic, so it finds nothing (measured: 44 µs an event with it, 23 without). So: what the program consists of
-# is frozen out of sight once, young objects are looked at rarely, old ones when the worker is idle, or once an
-# hour.
+# --- the garbage collector ----------------------------------------------------------------------
+# By default it walks the whole heap again and again as cached states and buffers grow; nothing of
+# the hot path is cyclic, so it finds nothing (measured: 44 µs an event with it, 23 without). So:
+# what the program consists of is frozen out of sight once, young objects are looked at rarely, old
+# ones when the worker is idle, or once an hour.
 
-_YOUNG = 50_000  # net allocations between two looks at the young; a look then takes a few milliseconds
+# Net allocations between two looks at the young; a look then takes a few milliseconds.
+_YOUNG = 50_000
 _MIDDLE = 20
 _OLD_NEVER = 1_000_000
 _IDLE_EVERY_S = 600.0
@@ -42,7 +44,8 @@ def calm_collector() -> None:
 
 
 class Sweeper:
-    """`tick` every few seconds: the full collection that `calm_collector` switched off, when nobody waits for it.
+    """`tick` every few seconds: the full collection that `calm_collector` switched off, when nobody
+    waits for it.
 
     `work` is a number that changes whenever something was done; `clock` gives monotonic seconds.
     """
@@ -54,7 +57,8 @@ class Sweeper:
         self._last_sweep = clock()
 
     def tick(self) -> bool:
-        """Whether a collection was done: none of `work` since the last tick and some minutes passed, or an hour."""
+        """Whether a collection was done: none of `work` since the last tick and some minutes
+        passed, or an hour."""
         work, now = self._work(), self._clock()
         idle, self._last_work = work == self._last_work, work
         since = now - self._last_sweep
@@ -65,9 +69,9 @@ class Sweeper:
         return True
 
 
-# --- chatty libraries ----------------------------------------------------------------------------------------
-# While a broker is away aiokafka logs the same few lines a hundred times a second. The watchdog says it once;
-# this keeps the rest few.
+# --- chatty libraries ---------------------------------------------------------------------------
+# While a broker is away aiokafka logs the same few lines a hundred times a second. The watchdog
+# says it once; this keeps the rest few.
 
 REPEAT_S = 300.0
 _CHATTY = ("aiokafka", "faust", "mode")
@@ -102,17 +106,18 @@ def quiet_libraries() -> None:
         handler.addFilter(OncePerWhile())
 
 
-# --- the producers' thread -----------------------------------------------------------------------------------
-# A commit takes about 35 turns of the event loop it runs on (five requests, each through several of aiokafka's
-# tasks). On the loop that computes slices, each of those turns would wait for a slice; on a loop of their own
-# they wait for the interpreter lock at most, `SWITCH_S` at a time.
+# --- the producers' thread ----------------------------------------------------------------------
+# A commit takes about 35 turns of the event loop it runs on (five requests, each through several of
+# aiokafka's tasks). On the loop that computes slices, each of those turns would wait for a slice;
+# on a loop of their own they wait for the interpreter lock at most, `SWITCH_S` at a time.
 
 SWITCH_S = 0.001  # Python's default of 5 ms would be a tenth of a second in every commit
 _JOIN_S_MAX = 5.0
 
 
 class IoThread:
-    """A thread with an event loop of its own. `start` it, `run` coroutines on it, `stop` it when nothing runs any more."""
+    """A thread with an event loop of its own. `start` it, `run` coroutines on it, `stop` it when
+    nothing runs any more."""
 
     def __init__(self, name: str = "producers") -> None:
         self._loop = asyncio.new_event_loop()

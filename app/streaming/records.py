@@ -18,9 +18,10 @@ Message = tuple[bytes | None, bytes | None, Headers]
 class LaneUpdate(NamedTuple):
     """What a fetch brought for one topic of a partition.
 
-    `records` have an `offset`, a `key` and a `value` (bytes or None), as aiokafka's do. `position` is the offset the next fetch begins
-    at. `end` is where the readable part of the topic ended at the instant `asof` (epoch ms, taken before the broker was asked); None:
-    not known now, so the topic counts as behind.
+    `records` have an `offset`, a `key` and a `value` (bytes or None), as aiokafka's do. `position`
+    is the offset the next fetch begins at. `end` is where the readable part of the topic ended at
+    the instant `asof` (epoch ms, taken before the broker was asked); None: not known now, so the
+    topic counts as behind.
     """
 
     topic: str
@@ -33,7 +34,8 @@ class LaneUpdate(NamedTuple):
 class Chunk(NamedTuple):
     """One fetch of one partition: all its topics, those without records included.
 
-    `session` names the start of the partition's task the fetch belongs to; `number` counts the chunks of that session.
+    `session` names the start of the partition's task the fetch belongs to; `number` counts the
+    chunks of that session.
     """
 
     partition: int
@@ -56,8 +58,9 @@ class DeadLetter(msgspec.Struct, gc=False):
 class Batch(msgspec.Struct):
     """What one commit makes durable.
 
-    `states`: (user, raw or None) for the changelog; `writes`: rows of the store, those of `states` and users that were only re-armed.
-    `offsets`: by topic, where the inputs are consumed up to (exclusive). `weight` is the work in it: events and fired timers.
+    `states`: (user, raw or None) for the changelog; `writes`: rows of the store, those of `states`
+    and users that were only re-armed. `offsets`: by topic, where the inputs are consumed up to
+    (exclusive). `weight` is the work in it: events and fired timers.
     """
 
     number: int

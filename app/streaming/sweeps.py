@@ -38,7 +38,8 @@ class Sweeps:
     def idle(self, before: int, batch: int) -> list[str]:
         """Those of the next users whose clock is before `before` (epoch ms) and whom nothing keeps.
 
-        Kept are members of anything, whoever has a timer, and who has a part in the batch of that number.
+        Kept are members of anything, whoever has a timer, and who has a part in the batch of that
+        number.
         """
         rows = self._store.page(self._expired_upto, SLICE_USERS)
         self._expired_upto = rows[-1][0] if len(rows) == SLICE_USERS else None

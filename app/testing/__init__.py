@@ -1,4 +1,5 @@
-"""Tests of definitions on a simulated clock: `Driver` in Python, `*.test.yaml` for `hyperseg test`."""
+"""Tests of definitions on a simulated clock: `Driver` in Python, `*.test.yaml` for `hyperseg
+test`."""
 
 from app.testing.driver import Driver
 from app.testing.faults import (

@@ -1,21 +1,21 @@
-"""Reading cases: events, clock steps and the changes expected. A test file has them for the definitions
-beside it:
+"""Reading cases: events, clock steps and the changes expected. A test file has them for the
+definitions beside it:
 
-    base: 2026-11-02T00:00:00Z          # optional: the instant that durations count from (this one: a Monday)
-    options: {timezone: Europe/Berlin}  # optional: timezone, streams, session_gap, allowed_lateness, …
+    base: 2026-11-02T00:00:00Z          # optional: what durations count from (a Monday)
+    options: {timezone: Europe/Berlin}  # optional: timezone, streams, session_gap, …
     cases:
       - case: a cart left for a day
         of: [cart_abandoner]            # optional: only changes of these segments and groups count
         steps: [0 cart action=add, fire 12h]
-        until: 3d                       # optional: the last instant; by default that of the last step
+        until: 3d                       # optional: the last instant; by default the last step's
         changes: [1d enters cart_abandoner timer]
         members: {cart_abandoner: 1d}   # optional: who is in what at the end, since when
 
-`app.testing.notation` says how steps and changes are written. A case may have a `base` and `options` of
-its own.
+`app.testing.notation` says how steps and changes are written. A case may have a `base` and
+`options` of its own.
 
-An *own* case brings its definitions along, as those of the documentation do: `segments` and `groups`,
-or, for one segment named `s`, the keys of a segment at the top of the case:
+An *own* case brings its definitions along, as those of the documentation do: `segments` and
+`groups`, or, for one segment named `s`, the keys of a segment at the top of the case:
 
     - case: two clicks
       when: count(click, last 1h) >= 2
@@ -57,7 +57,8 @@ class CaseError(DefinitionError):
 
 @dataclass(frozen=True)
 class Case:
-    """One case. `of` None: every change counts. `members`: (user, name, value as JSON) → since; None where the case does not say.
+    """One case. `of` None: every change counts. `members`: (user, name, value as JSON) → since;
+    None where the case does not say.
 
     `places` are the line and column of every name the case uses, for `check_names`.
     """
@@ -79,9 +80,9 @@ class Case:
 class OwnCase(Case):
     """A case with the definitions it is about, as YAML text.
 
-    `yaml` in place of definitions is their text as it stands. `fails`: texts that one of its errors holds
-    together; `loads`: the segments that load all the same. `facts`: (expression, value, needs) of the last
-    change. `users`: 1 where the case must not be run for several users at once.
+    `yaml` in place of definitions is their text as it stands. `fails`: texts that one of its errors
+    holds together; `loads`: the segments that load all the same. `facts`: (expression, value,
+    needs) of the last change. `users`: 1 where the case must not be run for several users at once.
     """
 
     definitions: str
@@ -92,7 +93,8 @@ class OwnCase(Case):
 
 
 def find_files(path: str | Path) -> list[Path]:
-    """The test files directly in a folder (or the one named), by name. Raises InputError where there is none."""
+    """The test files directly in a folder (or the one named), by name. Raises InputError where
+    there is none."""
     folder = Path(path)
     if folder.is_file():
         return [folder]
@@ -105,7 +107,8 @@ def find_files(path: str | Path) -> list[Path]:
 
 
 def read_file(path: str | Path, options: EngineOptions) -> list[Case]:
-    """The cases of one file; `options` are the deployment's, which the file may change. Raises CaseError, InputError."""
+    """The cases of one file; `options` are the deployment's, which the file may change. Raises
+    CaseError, InputError."""
     try:
         text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
@@ -118,7 +121,9 @@ def read_text(text: str, file: str, options: EngineOptions) -> list[Case]:
     root = compose(text, file).root
     reader = _Reader(file)
     if root is None:
-        raise CaseError("a test file has cases", file=file, line=1, column=1, found="nothing", expected="cases: [{case: …}]")
+        raise CaseError(
+            "a test file has cases", file=file, line=1, column=1, found="nothing", expected="cases: [{case: …}]"
+        )
     keys = reader.mapping(root, _FILE_KEYS, "a test file")
     if "cases" not in keys:
         raise reader.error(root, "a test file has cases", "no cases", "cases: [{case: …, steps: […], changes: […]}]")
@@ -127,7 +132,8 @@ def read_text(text: str, file: str, options: EngineOptions) -> list[Case]:
 
 
 def read_own(text: str, file: str, options: EngineOptions) -> list[OwnCase]:
-    """The cases in a text that bring their definitions: a list, or one alone, which then needs no name.
+    """The cases in a text that bring their definitions: a list, or one alone, which then needs no
+    name.
 
     Raises CaseError.
     """
@@ -187,7 +193,9 @@ class _Reader:
     def told(self, node: yaml.Node, read: Callable[[str], T]) -> T:
         """What `read` makes of a line, with the line's place where it cannot."""
         if not isinstance(node, yaml.ScalarNode):
-            raise self.error(node, "a line of text is needed here", _shown(node), "text; quote it where it holds , [ ] { } : or #")
+            raise self.error(
+                node, "a line of text is needed here", _shown(node), "text; quote it where it holds , [ ] { } : or #"
+            )
         try:
             return read(str(node.value))
         except NotationError as error:
@@ -224,11 +232,18 @@ class _Reader:
             users=given.get("users"),
         )
 
-    def _case(self, node: yaml.Node, keys: dict[str, yaml.Node], base: int, options: EngineOptions, name: str | None = None) -> Case:
+    def _case(
+        self, node: yaml.Node, keys: dict[str, yaml.Node], base: int, options: EngineOptions, name: str | None = None
+    ) -> Case:
         if name is None and "case" not in keys:
             raise self.error(node, "a case has a name", "no case", "case: what happens")
         if not any(key in keys for key in _EXPECTATIONS):
-            raise self.error(node, "a case expects something", "neither changes nor members", "changes: […], empty where nothing changes")
+            raise self.error(
+                node,
+                "a case expects something",
+                "neither changes nor members",
+                "changes: […], empty where nothing changes",
+            )
         base, options = self.setting(keys, base, options)
         steps = tuple(
             self.told(line, lambda text, i=i: notation.step(text, base, options, i))  # type: ignore[misc]
@@ -270,7 +285,9 @@ class _Reader:
             found.append(change)
         return tuple(found)
 
-    def _members(self, node: yaml.Node, base: int, places: list[tuple[str, Place]]) -> dict[tuple[str, str, str | None], int]:
+    def _members(
+        self, node: yaml.Node, base: int, places: list[tuple[str, Place]]
+    ) -> dict[tuple[str, str, str | None], int]:
         if not isinstance(node, yaml.MappingNode):
             raise self.error(node, "members is a mapping", _shown(node), "members: {name: 1d}: since when")
         found = {}

@@ -1,17 +1,18 @@
-"""A test driver for definitions: events in, changes out, synchronous, on a clock that moves only when told.
+"""A test driver for definitions: events in, changes out, synchronous, on a clock that moves only
+when told.
 
     from app.testing import CRASH, Driver, Duplicate, Late
 
     driver = Driver.of_folder("segments")
     driver.feed({"type": "cart", "user_id": "u", "ts": "2026-11-02T10:00:00Z", "action": "add"})
-    changes = driver.advance("24h")                       # nothing arrived for a day: [entered cart_abandoner]
+    changes = driver.advance("24h")                       # a day of silence: [entered …]
     driver.feed(first, CRASH, second, Duplicate(second))  # faults are data
     print(driver.members("u"), driver.explain("u", "cart_abandoner"))
 
-It is the partition that a worker runs, without the broker: events of all users move one watermark,
-timers fire when the watermark passes them, a record that does not fit is refused and never stops the
-rest (`refused`). Nothing is refused for being in the future, unless `WorkerOptions` give it a `clock`.
-`app.testing.faults` has all that can be fed.
+It is the partition that a worker runs, without the broker: events of all users move one
+watermark, timers fire when the watermark passes them, a record that does not fit is refused and
+never stops the rest (`refused`). Nothing is refused for being in the future, unless
+`WorkerOptions` give it a `clock`. `app.testing.faults` has all that can be fed.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ from app.testing.partition import Partition, WorkerOptions
 
 
 class Driver(Partition):
-    """One partition under one plan: `Partition` says how it is fed, this what a person asks of it."""
+    """One partition under one plan: `Partition` says how it is fed, this what a person asks of
+    it."""
 
     engine: Engine
 
@@ -46,12 +48,15 @@ class Driver(Partition):
 
     @classmethod
     def of_text(cls, text: str, options: EngineOptions | None = None, worker: WorkerOptions | None = None) -> Driver:
-        """Under the definitions in a YAML text. Raises DefinitionError for the first that is wrong."""
+        """Under the definitions in a YAML text. Raises DefinitionError for the first that is
+        wrong."""
         options = options or EngineOptions()
         return cls(_plan(load_text(text, options), options), options, worker)
 
     @classmethod
-    def of_folder(cls, path: str | Path, options: EngineOptions | None = None, worker: WorkerOptions | None = None) -> Driver:
+    def of_folder(
+        cls, path: str | Path, options: EngineOptions | None = None, worker: WorkerOptions | None = None
+    ) -> Driver:
         """Under the definitions of a folder.
 
         Raises DefinitionError for the first that is wrong, InputError where there are none.
@@ -65,10 +70,11 @@ class Driver(Partition):
         return self.engine.plan
 
     def advance(self, by: str | int = 0, *, to: int | None = None) -> list[Change]:
-        """Let time pass in silence, by a duration (`"24h"`, or milliseconds) or `to` an instant (epoch ms).
+        """Let time pass in silence, by a duration (`"24h"`, or milliseconds) or `to` an instant
+        (epoch ms).
 
-        Gives the changes of the timers that fired. Raises ValueError where the worker was given a `clock`
-        that moves with events only.
+        Gives the changes of the timers that fired. Raises ValueError where the worker was given a
+        `clock` that moves with events only.
         """
         if not self.clock.wall:
             raise ValueError("advance: with Clock(wall=False) only events move time; feed a later event")
@@ -76,10 +82,11 @@ class Driver(Partition):
         self.now = max(self.now, target + self.clock.grace_ms)
         return self.feed()
 
-    # --- answers -----------------------------------------------------------------------------------------------
+    # --- answers ---------------------------------------------------------------------------------
 
     def state(self, user: str) -> UserState:
-        """The user's state as of the last commit, decoded anew. Raises KeyError for an unknown user."""
+        """The user's state as of the last commit, decoded anew. Raises KeyError for an unknown
+        user."""
         state: UserState = super().state(user)
         return state
 

@@ -58,8 +58,8 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Late:
-    """A record that is sent long after it happened. It is fed as any other is: the word is for whoever
-    reads the test."""
+    """A record that is sent long after it happened. It is fed as any other is: the word is for
+    whoever reads the test."""
 
     record: Record | Raw
 
@@ -76,7 +76,8 @@ class Advance:
 
 @dataclass(frozen=True)
 class Unread:
-    """From here on `count` more records of a topic are readable than any fetch brings; 0 ends it."""
+    """From here on `count` more records of a topic are readable than any fetch brings; 0 ends
+    it."""
 
     topic: str
     count: int

@@ -1,12 +1,17 @@
 """How tests of definitions write events, clock steps and changes, one short line each.
 
-    10m click category=yoga price=5 tags=["a","b"] ship.city=Oslo id=e7 user=v     an event; values are JSON or bare text
-    0 profile age=30 consent.marketing=true plan=null                              attributes and consents
-    fire 24h                                                                       every timer due up to that instant fires
-    10m enters s          24h leaves s:yoga timer         1h moves g a -> null    changes; the cause is the event unless it says otherwise
+    an event; values are JSON or bare text
+        10m click category=yoga price=5 tags=["a","b"] ship.city=Oslo id=e7 user=v
+    attributes and consents
+        0 profile age=30 consent.marketing=true plan=null
+    every timer due up to that instant fires
+        fire 24h
+    changes; the cause is the event unless it says otherwise
+        10m enters s          24h leaves s:yoga timer         1h moves g a -> null
 
-Instants are durations after the case's `base` (`1d2h`, `24h+1ms`, `24h-1ms`), or RFC 3339 with a zone. The user is `u` unless a line says
-otherwise: `user=v` in a step, `v@10m enters s` in a change. An event's id is `e` and its place among the steps; `id=null`: none.
+Instants are durations after the case's `base` (`1d2h`, `24h+1ms`, `24h-1ms`), or RFC 3339 with a
+zone. The user is `u` unless a line says otherwise: `user=v` in a step, `v@10m enters s` in a
+change. An event's id is `e` and its place among the steps; `id=null`: none.
 """
 
 from __future__ import annotations
@@ -26,11 +31,14 @@ from app.domain.time import instant_ms, is_instant, offset_ms, offset_text
 BASE = "2026-11-02T00:00:00Z"  # a Monday
 DEFAULT_USER = "u"
 _STEP = "an event, such as 10m click category=yoga, or a clock step: fire 24h"
-_EXPECTED_CHANGE = "10m enters name, 24h leaves name:value timer or 1h moves group one -> other (causes: timer, profile, bound; late)"
+_EXPECTED_CHANGE = (
+    "10m enters name, 24h leaves name:value timer or 1h moves group one -> other (causes: timer, profile, bound; late)"
+)
 
 
 class NotationError(ValueError):
-    """A line that says nothing this notation knows; `found`, `expected` and `hint` as in DefinitionError."""
+    """A line that says nothing this notation knows; `found`, `expected` and `hint` as in
+    DefinitionError."""
 
     def __init__(self, message: str, found: str, expected: str, hint: str = "") -> None:
         self.message, self.found, self.expected, self.hint = message, found, expected, hint
@@ -46,7 +54,8 @@ class Fire:
 
 @dataclass(frozen=True)
 class Expected:
-    """One change as a case writes it; `value` is JSON; `cause` is event, profile, timer or bound."""
+    """One change as a case writes it; `value` is JSON; `cause` is event, profile, timer or
+    bound."""
 
     user: str
     at: int
@@ -98,7 +107,9 @@ def step(text: str, base: int, options: EngineOptions, index: int) -> Event | Fi
 def _pair(word: str) -> tuple[str, Any]:
     name, found, value = word.partition("=")
     if not found or not name:
-        raise NotationError("no field", f'"{word}"', "field=value, such as category=yoga or price=5, without spaces around =")
+        raise NotationError(
+            "no field", f'"{word}"', "field=value, such as category=yoga or price=5, without spaces around ="
+        )
     return name, _value(value)
 
 

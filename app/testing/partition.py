@@ -4,9 +4,10 @@
     partition.feed(e1, e2, CRASH, e3, Duplicate(e2), Late(e0), REBALANCE, Advance("1h"))
 
 The core is the one that a worker runs; what is around it is simulated. `Log` is what survives
-everything: inputs, committed offsets, changelog, changes, dead letters; a commit appends to all of it
-at once, as a transaction does. The store survives crashes with whatever it was given, and can be lost.
-The core is thrown away by every fault, and the next begins as a partition task's session does.
+everything: inputs, committed offsets, changelog, changes, dead letters; a commit appends to all of
+it at once, as a transaction does. The store survives crashes with whatever it was given, and can be
+lost. The core is thrown away by every fault, and the next begins as a partition task's session
+does.
 """
 
 from __future__ import annotations
@@ -48,12 +49,12 @@ _INPUTS = (bytes, Mapping, Event, Duplicate, Late, Raw)
 class WorkerOptions:
     """How the simulated worker works.
 
-    `clock`: how time passes (its allowed lateness is always that of the engine's options); None: only
-    with events and as it is moved, no event being too far in the future. `now`: where the wall clock
-    stands at first, epoch ms. `fetch`: records of a topic that a fetch brings (0: all there are).
-    `commit_every`: slices of work between commits. `cache_entries`: decoded users that stay in memory.
-    `sets_aside`: a record that the engine fails on becomes a dead letter, as in production; otherwise
-    the failure is raised.
+    `clock`: how time passes (its allowed lateness is always that of the engine's options); None:
+    only with events and as it is moved, no event being too far in the future. `now`: where the wall
+    clock stands at first, epoch ms. `fetch`: records of a topic that a fetch brings (0: all there
+    are). `commit_every`: slices of work between commits. `cache_entries`: decoded users that stay
+    in memory. `sets_aside`: a record that the engine fails on becomes a dead letter, as in
+    production; otherwise the failure is raised.
     """
 
     clock: Clock | None = None
@@ -66,7 +67,8 @@ class WorkerOptions:
 
 
 class InputRecord:
-    """A record of an input topic; `given` is what the test fed, `value` the Event in it (or Raw's bytes)."""
+    """A record of an input topic; `given` is what the test fed, `value` the Event in it (or Raw's
+    bytes)."""
 
     __slots__ = ("given", "key", "offset", "value")
 
@@ -81,8 +83,9 @@ class InputRecord:
 class Log:
     """What a broker keeps.
 
-    `outputs` are the records of the topics CHANGES and DEAD_LETTERS, `changes` those of the first before
-    they were encoded. `offsets`: those of the group; commits without transactions leave them alone.
+    `outputs` are the records of the topics CHANGES and DEAD_LETTERS, `changes` those of the first
+    before they were encoded. `offsets`: those of the group; commits without transactions leave them
+    alone.
     """
 
     inputs: dict[str, list[InputRecord]]
@@ -95,11 +98,13 @@ class Log:
 class Partition:
     """One partition under one engine.
 
-    `changes` are all so far; `refused` the records that did not fit, as (reason, detail, what was fed).
-    `core` and `store` are those of the present session, `now` is the wall clock.
+    `changes` are all so far; `refused` the records that did not fit, as (reason, detail, what was
+    fed). `core` and `store` are those of the present session, `now` is the wall clock.
     """
 
-    def __init__(self, engine: StepEngine, options: EngineOptions | None = None, worker: WorkerOptions | None = None) -> None:
+    def __init__(
+        self, engine: StepEngine, options: EngineOptions | None = None, worker: WorkerOptions | None = None
+    ) -> None:
         self.engine = engine
         self.options = options or EngineOptions()
         self.worker = worker or WorkerOptions()
@@ -115,13 +120,13 @@ class Partition:
         self._lines = 0
         self._begin()
 
-    # --- records, faults and time ------------------------------------------------------------------------------
+    # --- records, faults and time ----------------------------------------------------------------
 
     def feed(self, *items: Item) -> list[Change]:
         """Records in this order of arrival and faults between them, each worked on before the next.
 
-        Everything is committed in the end. Gives the changes all this made. Raises TypeError for what
-        cannot be fed, ValueError for a topic or stream that is not read.
+        Everything is committed in the end. Gives the changes all this made. Raises TypeError for
+        what cannot be fed, ValueError for a topic or stream that is not read.
         """
         start = len(self.log.changes)
         for item in items:
@@ -136,7 +141,8 @@ class Partition:
         return self.log.changes[start:]
 
     def send(self, *records: Input) -> None:
-        """Records that arrive and wait: the next `feed`, `run` or `step` merges them by time, as any backlog.
+        """Records that arrive and wait: the next `feed`, `run` or `step` merges them by time, as
+        any backlog.
 
         Raises TypeError and ValueError as `feed` does.
         """
@@ -149,7 +155,8 @@ class Partition:
             pass
 
     def step(self) -> bool:
-        """One fetch, one slice of work, a commit if one is due; False when there was nothing to do."""
+        """One fetch, one slice of work, a commit if one is due; False when there was nothing to
+        do."""
         worked = self._work()
         if self._slices >= self.worker.commit_every:
             self.commit()
@@ -205,13 +212,14 @@ class Partition:
         return self.store.get(user) is not None
 
     def state(self, user: str) -> Any:
-        """The user's state as of the last commit, decoded anew. Raises KeyError for an unknown user."""
+        """The user's state as of the last commit, decoded anew. Raises KeyError for an unknown
+        user."""
         row = self.store.get(user)
         if row is None:
             raise KeyError(user)
         return self.engine.decode(decode_value(row.raw)[1])
 
-    # --- what arrives ------------------------------------------------------------------------------------------
+    # --- what arrives ----------------------------------------------------------------------------
 
     def _take(self, item: Input) -> None:
         if not isinstance(item, _INPUTS):
@@ -247,7 +255,7 @@ class Partition:
         records = self.log.inputs[topic]
         records.append(InputRecord(len(records), key, value, given))
 
-    # --- faults ------------------------------------------------------------------------------------------------
+    # --- faults ----------------------------------------------------------------------------------
 
     def _move(self) -> None:
         """The partition is worked on with another disk."""
@@ -261,10 +269,11 @@ class Partition:
             self._append_batch(self.core.cut(), torn)
         self._begin()
 
-    # --- a session ---------------------------------------------------------------------------------------------
+    # --- a session -------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """As a task begins: the store is brought up to the changelog, work goes on at the committed offsets."""
+        """As a task begins: the store is brought up to the changelog, work goes on at the committed
+        offsets."""
         log, engine = self.log, self.engine
         self.store = PartitionStore(self.kv)
         reached = self.store.meta.reached
@@ -283,7 +292,7 @@ class Partition:
         self._writer = Writer(_TOPICS, 0, _LOG_NAME)
         self._slices = 0
 
-    # --- work --------------------------------------------------------------------------------------------------
+    # --- work ------------------------------------------------------------------------------------
 
     def _work(self) -> bool:
         brought = self._fetch()
@@ -299,7 +308,8 @@ class Partition:
         return busy or brought
 
     def _fetch(self) -> bool:
-        """Offers what is new of each topic: records, its end, the instant at which it was asked for."""
+        """Offers what is new of each topic: records, its end, the instant at which it was asked
+        for."""
         brought, fetch, updates = False, self.worker.fetch, []
         for topic, records in self.log.inputs.items():
             offered, count = self._offered[topic], len(records)
@@ -332,7 +342,8 @@ class Partition:
         records = self._writer.changelog(batch)[CHANGELOG, 0]
         for key, value, _ in records[:-1] if torn else records:
             log.changelog.append(LogRecord(len(log.changelog), key or b"", value))
-        if self.worker.transactional:  # otherwise the changelog's mark alone says how far the inputs are in
+        # Otherwise the changelog's mark alone says how far the inputs are in.
+        if self.worker.transactional:
             log.offsets |= batch.offsets
 
 

@@ -96,7 +96,7 @@ def _member(member: tuple[str, str, str | None], since: int, base: int) -> str:
     return f"{'' if user == DEFAULT_USER else user + '@'}{spelled_member(name, value)}: {offset_text(since - base)}"
 
 
-# --- the difference ------------------------------------------------------------------------------------------------
+# --- the difference -----------------------------------------------------------------------------
 
 
 def _difference(plan: Plan, case: Case, expected: list[str], got: list[str], changes: list[Change]) -> Iterator[Line]:
@@ -114,7 +114,8 @@ def _difference(plan: Plan, case: Case, expected: list[str], got: list[str], cha
 
 
 def _why_not(plan: Plan, case: Case, missing: Expected) -> list[str]:
-    """What the definition says at the instant of an entry or exit that was expected and did not come."""
+    """What the definition says at the instant of an entry or exit that was expected and did not
+    come."""
     if missing.what == "moved":
         return []
     driver = Driver(plan, case.options)

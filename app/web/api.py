@@ -29,7 +29,9 @@ from app.web.users import Users, json_response
 from app.wording.words import change_words
 
 _USER_CHARS = domain_limits.USER_ID_CHARS_MAX * 3  # %2F and %25 are still encoded here
-UserId = Annotated[str, Path(min_length=1, max_length=_USER_CHARS, description="The user id, percent-encoded.", examples=["u42"])]
+UserId = Annotated[
+    str, Path(min_length=1, max_length=_USER_CHARS, description="The user id, percent-encoded.", examples=["u42"])
+]
 SegmentName = Annotated[str, Path(min_length=1, max_length=512, examples=["engaged"])]
 Local = Annotated[bool, Query(description="Only this worker's partitions (workers ask each other so).")]
 Instant = Annotated[int | None, Query(ge=0, le=domain_limits.TS_MAX_MS, description="Epoch milliseconds; default now.")]
@@ -48,7 +50,9 @@ def router(deps: WebDeps, users: Users, segments: Segments, fanout: Fanout, metr
 
 
 def _users(api: APIRouter, deps: WebDeps, users: Users, segments: Segments) -> None:
-    @api.get("/users/{user_id}", summary="One user", responses=answers(UserView, problems=_USER_PROBLEMS), tags=["users"])
+    @api.get(
+        "/users/{user_id}", summary="One user", responses=answers(UserView, problems=_USER_PROBLEMS), tags=["users"]
+    )
     async def user(request: Request, user_id: UserId) -> Response:
         """Memberships with since-when and why, profile, every signal's current value, next timer,
         consent.
@@ -59,7 +63,9 @@ def _users(api: APIRouter, deps: WebDeps, users: Users, segments: Segments) -> N
     explained = answers(Explanation, Explanations, problems=_USER_PROBLEMS)
 
     @api.get("/users/{user_id}/explain", summary="Why in, why not", responses=explained, tags=["users"])
-    async def explain(request: Request, user_id: UserId, segment: str | None = Query(None, max_length=512), at: Instant = None) -> Response:
+    async def explain(
+        request: Request, user_id: UserId, segment: str | None = Query(None, max_length=512), at: Instant = None
+    ) -> Response:
         """Which condition holds, which fails, and when it would flip by itself; of one segment or
         of all.
         """
@@ -82,7 +88,9 @@ def _segments(api: APIRouter, deps: WebDeps, segments: Segments, fanout: Fanout)
         limit: int = Query(limits.SEGMENTS_PAGE_DEFAULT, ge=1, le=limits.SEGMENTS_PAGE_MAX),
         cursor: int = Query(0, ge=0, le=domain_limits.DEFINITIONS_MAX, description="`next` of the page before."),
         q: str = Query("", max_length=200, description="Part of the name, title, group or a tag."),
-        points: int = Query(0, ge=0, le=limits.SPARK_POINTS_MAX, description="How many past sizes to give, five seconds apart."),
+        points: int = Query(
+            0, ge=0, le=limits.SPARK_POINTS_MAX, description="How many past sizes to give, five seconds apart."
+        ),
     ) -> Response:
         """Definitions in force with live sizes and how many entered and left in the last minute."""
         return json_response(await segments.page(cursor, limit, q, points))
@@ -104,12 +112,22 @@ def _segments(api: APIRouter, deps: WebDeps, segments: Segments, fanout: Fanout)
             )
         )
 
-    @api.get("/segments/{name}", summary="One segment", responses=answers(SegmentDetail, problems=(404, 422, 429)), tags=["segments"])
+    @api.get(
+        "/segments/{name}",
+        summary="One segment",
+        responses=answers(SegmentDetail, problems=(404, 422, 429)),
+        tags=["segments"],
+    )
     async def segment(name: SegmentName) -> Response:
         """The definition, its size, its largest values, and who came and went in the last hour."""
         return json_response(await segments.detail(path_text(name)))
 
-    @api.get("/segments/{name}/members", summary="Its members", responses=answers(MemberPage, problems=(404, 422, 429)), tags=["segments"])
+    @api.get(
+        "/segments/{name}/members",
+        summary="Its members",
+        responses=answers(MemberPage, problems=(404, 422, 429)),
+        tags=["segments"],
+    )
     async def members(
         name: SegmentName,
         limit: int = Query(limits.MEMBERS_PAGE_DEFAULT, ge=1, le=limits.MEMBERS_PAGE_MAX),
@@ -136,7 +154,9 @@ def _member_page(segment: str, rows: list[MemberRow], missing: list[str], limit:
 
 def _changes(api: APIRouter, deps: WebDeps, metrics: WebMetrics) -> None:
     readers = asyncio.Semaphore(limits.HISTORY_READERS_MAX)
-    sse: Responses = {200: {"content": {"text/event-stream": {}}, "description": "Events: change, gap, skipped, dropped, closing"}}
+    sse: Responses = {
+        200: {"content": {"text/event-stream": {}}, "description": "Events: change, gap, skipped, dropped, closing"}
+    }
 
     @api.get(
         "/changes",
@@ -148,10 +168,16 @@ def _changes(api: APIRouter, deps: WebDeps, metrics: WebMetrics) -> None:
     async def changes(
         segment: str | None = Query(None, max_length=512, description="A segment's or group's name, or name:value."),
         user: str | None = Query(None, max_length=domain_limits.USER_ID_CHARS_MAX),
-        after: str | None = Query(None, max_length=limits.HEADER_BYTES_MAX, description="As Last-Event-ID, which wins."),
+        after: str | None = Query(
+            None, max_length=limits.HEADER_BYTES_MAX, description="As Last-Event-ID, which wins."
+        ),
         words: bool = Query(False, description="Add `words`: headline, cause and reasons in plain English."),
-        per_second: int = Query(0, ge=0, le=limits.STREAM_PER_SECOND_MAX, description="Send at most so many a second; 0: all."),
-        last_event_id: str | None = Header(None, description="The id of the last event that was seen: continue after it."),
+        per_second: int = Query(
+            0, ge=0, le=limits.STREAM_PER_SECOND_MAX, description="Send at most so many a second; 0: all."
+        ),
+        last_event_id: str | None = Header(
+            None, description="The id of the last event that was seen: continue after it."
+        ),
     ) -> Response:
         """Changes of membership as server-sent events.
 

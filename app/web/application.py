@@ -24,7 +24,8 @@ from app.web.users import Users
 
 _log = get_logger(__name__)
 
-# What the server that runs the application is told. Open streams end by themselves when the feed is closed; the time-out is for stuck ones.
+# What the server that runs the application is told. Open streams end by themselves when the feed is
+# closed; the time-out is for stuck ones.
 UVICORN_OPTIONS = {
     "http": "h11",
     "ws": "none",
@@ -60,7 +61,9 @@ def build_app(deps: WebDeps, transport: httpx.AsyncBaseTransport | None = None, 
         deps.feed.close()
         await forwarder.close()
 
-    app = Application(title=deps.title, version=deps.version, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = Application(
+        title=deps.title, version=deps.version, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     app.include_router(api.router(deps, users, segments, fanout, metrics))
     app.include_router(ops.router(deps))
     console.mount(app, deps, users, segments, fanout)

@@ -61,10 +61,19 @@ class Console:
         page = await self._segments.page(start, limits.SEGMENTS_PAGE_DEFAULT, q, limits.SPARK_POINTS_MAX // 2)
         numbers = _numbers((await self._fanout.statuses()).workers)
         refused = [problem for problem in self._deps.state.problems() if problem.kind == "refused"]
-        values: dict[str, Any] = {"page": page, "q": q, "start": start, "numbers": numbers, "refused": refused, "changes": self._recent()}
+        values: dict[str, Any] = {
+            "page": page,
+            "q": q,
+            "start": start,
+            "numbers": numbers,
+            "refused": refused,
+            "changes": self._recent(),
+        }
         return self._pages.page("overview.html", **await self._common(), **values)
 
-    async def segment(self, name: str, cursor: str | None = Query(None, max_length=limits.CURSOR_CHARS_MAX)) -> Response:
+    async def segment(
+        self, name: str, cursor: str | None = Query(None, max_length=limits.CURSOR_CHARS_MAX)
+    ) -> Response:
         """One segment: definition, size over time, members, its changes."""
         return await self._shown(lambda: self._segment(path_text(name), cursor))
 
@@ -75,7 +84,12 @@ class Console:
         rows, _ = await self._fanout.members(f"/api/segments/{name}/members", name, after, count, local=False)
         members = [Member(row.user, value_of(row.member_key), row.since) for row in rows]
         following = encode_cursor(rows[-1][:2]) if len(rows) == count else None
-        values: dict[str, Any] = {"segment": detail, "members": members, "following": following, "changes": self._recent(segment=name)}
+        values: dict[str, Any] = {
+            "segment": detail,
+            "members": members,
+            "following": following,
+            "changes": self._recent(segment=name),
+        }
         return self._pages.page("segment.html", **await self._common(), **values)
 
     async def find_user(self, id: str = Query("", max_length=domain_limits.USER_ID_CHARS_MAX)) -> Response:  # noqa: A002  (the form's field)
@@ -108,7 +122,11 @@ class Console:
     async def workers(self) -> Response:
         """Every worker and its partitions."""
         workers = (await self._fanout.statuses()).workers
-        values: dict[str, Any] = {"workers": workers, "note": bind_note(self._deps.bind), "unready": self._deps.state.unready()}
+        values: dict[str, Any] = {
+            "workers": workers,
+            "note": bind_note(self._deps.bind),
+            "unready": self._deps.state.unready(),
+        }
         return self._pages.page("workers.html", **await self._common(), **values)
 
     async def _shown(self, make: Callable[[], Awaitable[Response]]) -> Response:
@@ -117,7 +135,9 @@ class Console:
             return await make()
         except Problem as problem:
             title = problem.document("")["title"]
-            return self._pages.page("problem.html", problem.status, **await self._common(), problem=problem, title=title)
+            return self._pages.page(
+                "problem.html", problem.status, **await self._common(), problem=problem, title=title
+            )
 
     async def _common(self) -> dict[str, Any]:
         """What every page shows: up to when events are in, and whether everybody was counted."""

@@ -116,7 +116,9 @@ class Fanout:
 
     async def _ask_statuses(self) -> Statuses:
         answers, missing = await self._forwarder.ask_all(self._deps.cluster.peers(), "/api/status", {})
-        return Statuses([self._deps.state.status(), *[worker for answer in answers for worker in answer["workers"]]], missing)
+        return Statuses(
+            [self._deps.state.status(), *[worker for answer in answers for worker in answer["workers"]]], missing
+        )
 
 
 class _Shared(Generic[T]):

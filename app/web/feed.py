@@ -1,10 +1,10 @@
-"""The live changes of the whole cluster as this worker saw them: one bounded ring that every open
-stream reads at its own pace.
+"""The live changes of the whole cluster as this worker saw them: one bounded ring that every
+open stream reads at its own pace.
 
     first ─┐                                        ┌─ end (the number the next change gets)
            ▼                                        ▼
     … gone │ n │ n+1 │ … │ a client's cursor │ … │
-                                                     every change has a number here, and (partition, offset) everywhere
+              every change has a number here, and (partition, offset) everywhere
 
 There is no queue a client: a client is a cursor. One that falls behind the ring is told so and
 dropped; it comes back with the position it had (see `stream`) and continues, from the ring or,
@@ -25,7 +25,8 @@ from app.wording.phrases import show_value
 
 
 class FeedEntry(msgspec.Struct, gc=False, frozen=True):
-    """One change: where it is in the topic, its JSON as it was written, and what streams filter by."""
+    """One change: where it is in the topic, its JSON as it was written, and what streams filter
+    by."""
 
     partition: int
     offset: int
@@ -67,7 +68,8 @@ class ChangeFeed:
         self.rates = Rates()
         self.floors: dict[int, int] = {}
         self.heads: dict[int, int] = {}
-        self.history: History | None = None  # set by the tail: how to read what the ring no longer has
+        # Set by the tail: how to read what the ring no longer has.
+        self.history: History | None = None
         self.end = 0
         self.first = 0
         self.closed = False
@@ -77,7 +79,7 @@ class ChangeFeed:
         self._bytes_max = bytes_max
         self._wake = asyncio.Event()
 
-    # ---------------------------------------------------------------------------------- filling (the tail)
+    # --- filling (the tail) ----------------------------------------------------------------------
     def begin(self, starts: Mapping[int, int]) -> None:
         """From where the tail will read each partition.
 
@@ -116,7 +118,7 @@ class ChangeFeed:
         self.closed = True
         self.notify()
 
-    # --------------------------------------------------------------------------------- reading (the streams)
+    # --- reading (the streams) -------------------------------------------------------------------
     def read(self, cursor: int, count: int) -> list[FeedEntry]:
         """At most `count` changes from number `cursor` on; raises `CursorExpired` when the first of
         them is gone.
@@ -151,7 +153,7 @@ class ChangeFeed:
                     break
         return found
 
-    # ------------------------------------------------------------------------------------------- the ring
+    # --- the ring --------------------------------------------------------------------------------
     def _put(self, entry: FeedEntry) -> None:
         size = len(self._slots)
         if self.end - self.first == size:
@@ -178,7 +180,9 @@ class ChangeFeed:
         self.heads.clear()
 
     def _count(self, seen: _Seen) -> None:
-        entered, exited = {"moved": (seen.to, seen.from_), "entered": (seen.segment, None)}.get(seen.change, (None, seen.segment))
+        entered, exited = {"moved": (seen.to, seen.from_), "entered": (seen.segment, None)}.get(
+            seen.change, (None, seen.segment)
+        )
         if seen.emitted_at - seen.at <= limits.PAST_MS:
             self.rates.add(seen.emitted_at, seen.at, seen.user_id, seen.value, entered, exited)
 

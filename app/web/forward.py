@@ -17,8 +17,17 @@ from app.web.guard import HOPS_HEADER
 from app.web.metrics import WebMetrics
 from app.web.problems import Problem
 
-# What of a request and of an answer means something on the other side; the rest belongs to one connection.
-_REQUEST_HEADERS = ("accept", "accept-language", "content-type", "authorization", "last-event-id", "if-none-match", "if-match")
+# What of a request and of an answer means something on the other side; the rest belongs to one
+# connection.
+_REQUEST_HEADERS = (
+    "accept",
+    "accept-language",
+    "content-type",
+    "authorization",
+    "last-event-id",
+    "if-none-match",
+    "if-match",
+)
 _ANSWER_HEADERS = ("content-type", "retry-after", "cache-control", "etag", "location", "www-authenticate", "allow")
 
 
@@ -53,11 +62,16 @@ class Forwarder:
         if hops >= limits.HOPS_MAX:
             self._metrics.forwarded("loop")
             raise Problem(
-                508, "loop", f"Passed on {hops} times and still not at its owner; the workers disagree, ask again.", {"Retry-After": "1"}
+                508,
+                "loop",
+                f"Passed on {hops} times and still not at its owner; the workers disagree, ask again.",
+                {"Retry-After": "1"},
             )
         headers = {name: value for name in _REQUEST_HEADERS if (value := request.headers.get(name)) is not None}
         headers[HOPS_HEADER] = str(hops + 1)
-        outgoing = self._client.build_request(request.method, owner + _target(request), headers=headers, content=await request.body())
+        outgoing = self._client.build_request(
+            request.method, owner + _target(request), headers=headers, content=await request.body()
+        )
         answer, body = await self._send(outgoing, owner, limits.FORWARD_SECONDS_MAX)
         kept = {name: value for name in _ANSWER_HEADERS if (value := answer.headers.get(name)) is not None}
         return Response(body, answer.status_code, kept)
@@ -76,7 +90,9 @@ class Forwarder:
         return [answer for answer in answers if answer is not None], missing
 
     async def _ask(self, peer: str, path: str, params: Mapping[str, str], shape: type[Any]) -> Any:
-        outgoing = self._client.build_request("GET", peer + path, params={**params, "local": "1"}, headers={HOPS_HEADER: "1"})
+        outgoing = self._client.build_request(
+            "GET", peer + path, params={**params, "local": "1"}, headers={HOPS_HEADER: "1"}
+        )
         try:
             answer, body = await self._send(outgoing, peer, limits.FANOUT_SECONDS_MAX)
             return msgspec.convert(orjson.loads(body), shape) if answer.status_code == 200 else None
@@ -93,7 +109,9 @@ class Forwarder:
                     await answer.aclose()
         except (TimeoutError, httpx.TimeoutException):
             self._metrics.forwarded("timeout")
-            raise Problem(504, "worker-unreachable", f"The worker at {owner} took longer than {seconds:.0f} s.") from None
+            raise Problem(
+                504, "worker-unreachable", f"The worker at {owner} took longer than {seconds:.0f} s."
+            ) from None
         except (httpx.HTTPError, TooLong) as error:
             self._metrics.forwarded("failed")
             detail = f"The worker at {owner} does not answer ({type(error).__name__})."
@@ -103,7 +121,8 @@ class Forwarder:
 
 
 def hops_of(request: Request) -> int:
-    """How often the request was passed on already; a header that is no number counts as too often."""
+    """How often the request was passed on already; a header that is no number counts as too
+    often."""
     text = request.headers.get(HOPS_HEADER, "0")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else limits.HOPS_MAX
 

@@ -21,7 +21,8 @@ from app.web.problems import Problem
 
 HOPS_HEADER = "hyperseg-hops"
 
-# No inline script or style, nothing from elsewhere, no framing; the console needs no more than its own files and its own stream.
+# No inline script or style, nothing from elsewhere, no framing; the console needs no more than its
+# own files and its own stream.
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
@@ -42,7 +43,9 @@ class Guard:
     name is not ours), and it cannot read answers across origins, since none of ours allows it.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str] = (), monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: Iterable[str] = (), monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._app = app
         self._hosts = {"localhost", *hosts}
         self._monotonic = monotonic
@@ -64,7 +67,9 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
         if not self._known_host(headers.get("host", "")):
-            return Problem(421, "wrong-host", "Address this server by localhost, by its address, or by a name from its settings.")
+            return Problem(
+                421, "wrong-host", "Address this server by localhost, by its address, or by a name from its settings."
+            )
         if _declared_length(headers) > limits.BODY_BYTES_MAX:
             return too_large()
         address = (scope.get("client") or ("", 0))[0]
@@ -72,7 +77,9 @@ class Guard:
         seconds = throttle.wait(address, self._monotonic())
         if seconds:
             retry = str(math.ceil(seconds))
-            return Problem(429, "too-many-requests", f"Wait {seconds:.1f} s before the next request.", {"Retry-After": retry})
+            return Problem(
+                429, "too-many-requests", f"Wait {seconds:.1f} s before the next request.", {"Retry-After": retry}
+            )
         return None
 
     def _known_host(self, host: str) -> bool:
@@ -121,7 +128,8 @@ def path_text(text: str) -> str:
 
 
 def _bounded(receive: Receive) -> Receive:
-    """The request's body, refused once it is larger than allowed (a length is not always declared)."""
+    """The request's body, refused once it is larger than allowed (a length is not always
+    declared)."""
     seen = 0
 
     async def bounded() -> Message:

@@ -17,7 +17,9 @@ from app.web.ports import WorkerStatus
 
 Complete = Annotated[bool, Meta(description="Whether every partition was counted; if not, all numbers are too small.")]
 Missing = Annotated[list[str], Meta(description="The workers that gave no answer.")]
-Uncounted = Annotated[list[int], Meta(description="The partitions that nobody counted, being between two workers or recovering.")]
+Uncounted = Annotated[
+    list[int], Meta(description="The partitions that nobody counted, being between two workers or recovering.")
+]
 
 
 class SignalName(msgspec.Struct):
@@ -56,12 +58,18 @@ class Segment(msgspec.Struct, kw_only=True):
     tags: list[str]
     signals: list[SignalName]
     size: Annotated[int, Meta(description="People in it now, each once.")]
-    memberships: Annotated[int, Meta(description="People times values now: more than `size` where `for_each` gives several a user.")]
+    memberships: Annotated[
+        int, Meta(description="People times values now: more than `size` where `for_each` gives several a user.")
+    ]
     entered_per_minute: Annotated[int, Meta(description="In the last minute.")]
     exited_per_minute: int
     flap_rate: Annotated[
         float | None,
-        Meta(description="Of the last hour's changes the share that undid one less than ten minutes old; null without any."),
+        Meta(
+            description=(
+                "Of the last hour's changes the share that undid one less than ten minutes old; null without any."
+            )
+        ),
     ]
     min_dwell: str | UnsetType = UNSET
     cooldown: str | UnsetType = UNSET
@@ -70,7 +78,12 @@ class Segment(msgspec.Struct, kw_only=True):
     owner: str | UnsetType = UNSET
     sizes: Annotated[
         list[int | None] | UnsetType,
-        Meta(description="Sizes at the ends of the newest `points` buckets of five seconds, oldest first; null where not measured."),
+        Meta(
+            description=(
+                "Sizes at the ends of the newest `points` buckets of five seconds, oldest first; "
+                "null where not measured."
+            )
+        ),
     ] = UNSET
 
 
@@ -79,7 +92,9 @@ class SegmentDetail(Segment, kw_only=True):
 
     values: Annotated[list[ValueSize], Meta(description="A `for_each` segment's largest values; else empty.")]
     flow: list[Flow]
-    measured_since: Annotated[int | None, Meta(description="Since when the worker asked has measured sizes; null before the first.")]
+    measured_since: Annotated[
+        int | None, Meta(description="Since when the worker asked has measured sizes; null before the first.")
+    ]
     complete: Complete
     missing: Missing
     partitions_missing: Uncounted
@@ -130,7 +145,9 @@ class MemberPage(msgspec.Struct, kw_only=True):
     missing: Missing
     members: list[Member]
     next: Annotated[str | None, Meta(description="The `cursor` of the next page; null on the last.")]
-    rows: Annotated[list[tuple[str, str, int]] | UnsetType, Meta(description="With `local=1`: member key, user, since.")] = UNSET
+    rows: Annotated[
+        list[tuple[str, str, int]] | UnsetType, Meta(description="With `local=1`: member key, user, since.")
+    ] = UNSET
 
 
 class Status(msgspec.Struct, kw_only=True):

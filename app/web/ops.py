@@ -32,9 +32,13 @@ def router(deps: WebDeps) -> APIRouter:
             raise Problem(503, "not-ready", "; ".join(reasons), {"Retry-After": "2"}, reasons=reasons)
         return json_response(Ready(True))
 
-    @ops.get("/metrics", summary="Prometheus", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    @ops.get(
+        "/metrics", summary="Prometheus", response_class=Response, responses={200: {"content": {"text/plain": {}}}}
+    )
     async def metrics() -> Response:
         """All metrics of this process in Prometheus' text form."""
-        return Response(generate_latest(deps.registry), headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
+        return Response(
+            generate_latest(deps.registry), headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"}
+        )
 
     return ops

@@ -148,7 +148,8 @@ class Cluster(Protocol):
 
 
 class History(Protocol):
-    """The changes topic, read again from an older position (implemented by the tail, over Kafka)."""
+    """The changes topic, read again from an older position (implemented by the tail, over
+    Kafka)."""
 
     def read(self, start: Mapping[int, int], end: Mapping[int, int]) -> AsyncIterator[tuple[int, int, bytes]]:
         """(partition, offset, value) with start[p] ≤ offset < end[p] for each p in `start`, in

@@ -58,7 +58,9 @@ class Problem(Exception):
     `more` are members of their own (`reasons`, `retry_after` …).
     """
 
-    def __init__(self, status: int, kind: ProblemKind, detail: str, headers: dict[str, str] | None = None, **more: Any) -> None:
+    def __init__(
+        self, status: int, kind: ProblemKind, detail: str, headers: dict[str, str] | None = None, **more: Any
+    ) -> None:
         self.status = status
         self.kind = kind
         self.detail = detail
@@ -68,7 +70,12 @@ class Problem(Exception):
 
     def document(self, instance: str) -> dict[str, Any]:
         """The members of the document; `instance` is the path that was asked for."""
-        head = {"type": f"urn:hyperseg:problem:{self.kind}", "title": TITLES[self.kind], "status": self.status, "detail": self.detail}
+        head = {
+            "type": f"urn:hyperseg:problem:{self.kind}",
+            "title": TITLES[self.kind],
+            "status": self.status,
+            "detail": self.detail,
+        }
         return {**head, "instance": instance, **self.more}
 
     def response(self, instance: str) -> Response:
@@ -104,7 +111,9 @@ def as_problem(error: Exception) -> Problem:
 def _http(error: HTTPException) -> Problem:
     kinds: dict[int, ProblemKind] = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}
     kind = kinds.get(error.status_code, "http")
-    detail = {404: "No route has this path.", 405: "The path is there, but not for this method."}.get(error.status_code, str(error.detail))
+    detail = {404: "No route has this path.", 405: "The path is there, but not for this method."}.get(
+        error.status_code, str(error.detail)
+    )
     return Problem(error.status_code, kind, detail, dict(error.headers or {}))
 
 

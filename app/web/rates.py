@@ -1,4 +1,5 @@
-"""How many entered and left each segment, minute by minute, counted from the changes as they pass."""
+"""How many entered and left each segment, minute by minute, counted from the changes as they
+pass."""
 
 from __future__ import annotations
 

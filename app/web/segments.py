@@ -39,7 +39,9 @@ class Segments:
             if definition.name == name:
                 return definition
         hint = nearest(name, [definition.name for definition in definitions])
-        raise Problem(404, "unknown-segment", f"There is no segment {name!r}" + (f"; did you mean {hint}?" if hint else "."))
+        raise Problem(
+            404, "unknown-segment", f"There is no segment {name!r}" + (f"; did you mean {hint}?" if hint else ".")
+        )
 
     async def page(self, start: int, count: int, search: str = "", points: int = 0) -> SegmentPage:
         """`count` segments from number `start` on whose name, title, group or tags contain

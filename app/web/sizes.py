@@ -1,8 +1,8 @@
-"""How large the segments were, as far as it was measured: one number a bucket of time, of the last
-hour, in memory.
+"""How large the segments were, as far as it was measured: one number a bucket of time, of the
+last hour, in memory.
 
-    slot     0     1     2     3   …    a ring: bucket n, from n × RATE_BUCKET_MS on, has slot n mod length
-    bucket   812   813   ·     808 …    the bucket last measured in the slot; another than asked for: none was
+    slot     0     1     2     3   …    a ring: bucket n has slot n mod length
+    bucket   812   813   ·     808 …    the bucket last measured in the slot
     engaged  147   148   ·     139 …    people at the last measure in the bucket
 """
 

@@ -13,7 +13,11 @@ from starlette.types import Receive, Scope, Send
 from app.web import limits
 from app.web.metrics import WebMetrics
 
-_HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
+_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+]
 
 
 class EventStreamResponse(Response):

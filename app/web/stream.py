@@ -5,8 +5,8 @@ partition of the topic the next offset to send, written as `0-120.1-98` (partiti
 between; ascending). A browser gives it back as `Last-Event-ID`, and it means the same on every
 worker, whatever order that worker saw the partitions in.
 
-    change   the change's JSON as it is in the topic (with `words=1` also `words`, the same in plain English)
-    gap      older changes the client asked for are no longer kept; {"partitions": {"0": {"from": 17, "to": 90}}}
+    change   the change's JSON as it is in the topic (with `words=1` also in plain English)
+    gap      older changes are no longer kept; {"partitions": {"0": {"from": 17, "to": 90}}}
     skipped  changes left out because of `per_second`; {"count": 812}
     dropped  the client is too slow; the stream ends, and connecting again continues at the id
     closing  the worker stops; connect again (to any worker)
@@ -49,7 +49,12 @@ class ChangeStream:
     """The events for one client. `render` turns a change's JSON into what is sent of it."""
 
     def __init__(
-        self, feed: ChangeFeed, request: StreamRequest, render: Callable[[bytes], bytes], metrics: WebMetrics, readers: asyncio.Semaphore
+        self,
+        feed: ChangeFeed,
+        request: StreamRequest,
+        render: Callable[[bytes], bytes],
+        metrics: WebMetrics,
+        readers: asyncio.Semaphore,
     ) -> None:
         self._feed = feed
         self._request = request
@@ -87,7 +92,7 @@ class ChangeStream:
         self._metrics.dropped("closing")
         yield self._control("closing", {"detail": "This worker stops; connect again."})
 
-    # -------------------------------------------------------------------------------------- catching up
+    # --- catching up -----------------------------------------------------------------------------
     async def _catch_up(self) -> AsyncIterator[bytes]:
         """What the client missed and the ring no longer has, read from the topic, until the ring
         goes on from there.
@@ -150,7 +155,7 @@ class ChangeStream:
         for partition, (_, end) in missing.items():
             self._position[partition] = max(self._position[partition], end)
 
-    # ------------------------------------------------------------------------------------------- events
+    # --- events ----------------------------------------------------------------------------------
     def _wanted(self, entry: FeedEntry) -> bool:
         """Whether to send the change; moves the position past it either way."""
         if entry.offset < self._position.get(entry.partition, 0):
@@ -182,11 +187,15 @@ class ChangeStream:
         return self._control("skipped", {"count": count})
 
     def _gap(self, ranges: dict[int, tuple[int, int]]) -> bytes:
-        return self._control("gap", {"partitions": {str(p): {"from": begin, "to": end} for p, (begin, end) in ranges.items()}})
+        return self._control(
+            "gap", {"partitions": {str(p): {"from": begin, "to": end} for p, (begin, end) in ranges.items()}}
+        )
 
     def _end(self, reason: str) -> bytes:
         self._metrics.dropped(reason)
-        return self._control("dropped", {"reason": reason, "detail": "Too slow for the changes; connect again to continue here."})
+        return self._control(
+            "dropped", {"reason": reason, "detail": "Too slow for the changes; connect again to continue here."}
+        )
 
     def _control(self, kind: str, data: dict[str, object]) -> bytes:
         return b"id: %s\nevent: %s\ndata: %s\n\n" % (self._id(), kind.encode(), orjson.dumps(data))

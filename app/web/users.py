@@ -20,7 +20,10 @@ T = TypeVar("T")
 def json_response(content: Any, status: int = 200) -> Response:
     """An answer of JSON, never cached."""
     return Response(
-        orjson.dumps(as_json(content), option=orjson.OPT_NON_STR_KEYS), status, {"Cache-Control": "no-store"}, "application/json"
+        orjson.dumps(as_json(content), option=orjson.OPT_NON_STR_KEYS),
+        status,
+        {"Cache-Control": "no-store"},
+        "application/json",
     )
 
 
@@ -64,7 +67,9 @@ class Users:
             raise _nobody(user) from None
         if found is None:
             raise Problem(
-                404, "unknown-user", f"Nothing is known of the user {user!r}: no event or profile came yet, or all of it expired."
+                404,
+                "unknown-user",
+                f"Nothing is known of the user {user!r}: no event or profile came yet, or all of it expired.",
             )
         return found
 

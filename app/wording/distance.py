@@ -1,4 +1,5 @@
-"""How far a condition that fails is from holding, in words: "2 more clicks", "120.50 more", "in 3 hours 20 minutes". Pure."""
+"""How far a condition that fails is from holding, in words: "2 more clicks", "120.50 more", "in 3
+hours 20 minutes". Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ _OPPOSITE = {">=": "<", "<": ">=", ">": "<=", "<=": ">", "==": "!=", "!=": "=="}
 
 
 def negated(needs: str) -> str:
-    """What the opposite of a condition needs: `>= 3` → `< 3`, `true` → `false`, `not in ["a"]` → `in ["a"]`."""
+    """What the opposite of a condition needs: `>= 3` → `< 3`, `true` → `false`, `not in ["a"]` →
+    `in ["a"]`."""
     operator, _, operand = needs.partition(" ")
     if needs in ("true", "false"):
         return "false" if needs == "true" else "true"
@@ -28,11 +30,14 @@ def negated(needs: str) -> str:
 
 
 def distance(fact: Fact, each: Any = None) -> str:
-    """What is missing for a fact whose `needs` is not met; empty where there is no such thing as nearer."""
+    """What is missing for a fact whose `needs` is not met; empty where there is no such thing as
+    nearer."""
     node, value, needs = tree(fact.expr), fact.value, fact.needs
     if isinstance(value, bool) or value is None:
         return fill(_missing(node, needs), each) if not value else ""
-    gap = _gap(value, needs, None if fact.against is UNSET else fact.against) if isinstance(value, int | float) else None
+    gap = (
+        _gap(value, needs, None if fact.against is UNSET else fact.against) if isinstance(value, int | float) else None
+    )
     return "" if node is None or not gap else fill(_said(node, gap, fact.or_more), each)
 
 
@@ -46,7 +51,8 @@ def _missing(node: Node | None, needs: str) -> str:
 
 
 def _gap(value: float, needs: str, against: Any) -> float:
-    """How much must be added to `value` (negative: taken away) for it to satisfy `needs`; 0 where numbers do not tell.
+    """How much must be added to `value` (negative: taken away) for it to satisfy `needs`; 0 where
+    numbers do not tell.
 
     Strict bounds of whole numbers are the next whole number.
     """

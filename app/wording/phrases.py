@@ -1,4 +1,5 @@
-"""Expressions of the segment language in plain English: `count(cart, last 7d)` → "carts in the last 7 days". Pure."""
+"""Expressions of the segment language in plain English: `count(cart, last 7d)` → "carts in the last
+7 days". Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +17,14 @@ from app.rules.parser import parse
 _OPS = {"==": "=", "!=": "≠", "<": "<", "<=": "≤", ">": ">", ">=": "≥", "*": "×", "+": "+", "-": "−", "/": "÷"}
 _UNITS = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
 _TEXT_TESTS = {"contains": "containing", "starts_with": "beginning with", "ends_with": "ending with"}
-EACH = "\N{OBJECT REPLACEMENT CHARACTER}"  # stands for the for_each value until somebody knows it: `fill`
+# Stands for the for_each value until somebody knows it: `fill`.
+EACH = "\N{OBJECT REPLACEMENT CHARACTER}"
 
 
 @lru_cache(maxsize=4_096)
 def tree(expression: str) -> Node | None:
-    """The tree of an expression; None for a text that is none (a fact written by another version)."""
+    """The tree of an expression; None for a text that is none (a fact written by another
+    version)."""
     try:
         return parse(expression)
     except (DefinitionError, RecursionError):
@@ -30,13 +33,15 @@ def tree(expression: str) -> Node | None:
 
 @lru_cache(maxsize=8_192)
 def phrase(expression: str) -> str:
-    """What an expression's value is, in words; the expression itself where there are none for it."""
+    """What an expression's value is, in words; the expression itself where there are none for
+    it."""
     node = tree(expression)
     return expression if node is None else value_phrase(node)
 
 
 def duration_words(ms: float) -> str:
-    """A length of time as people say it, in its two largest units: "1 day 3 hours", "24 h" for exactly a day."""
+    """A length of time as people say it, in its two largest units: "1 day 3 hours", "24 h" for
+    exactly a day."""
     if ms == limits.DAY_MS:
         return "24 h"
     if abs(ms) < limits.SECOND_MS:
@@ -78,7 +83,8 @@ def window_words(window: ast.Window) -> str:
 
 
 def selector_words(node: Node, plural: bool = False) -> str:
-    """The events a selector chooses: "clicks with category yoga", "a cart followed by a purchase within 30 minutes"."""
+    """The events a selector chooses: "clicks with category yoga", "a cart followed by a purchase
+    within 30 minutes"."""
     match node:
         case ast.Events(stream, where):
             action, rest = _action(where)
@@ -126,7 +132,8 @@ def _value(node: Node, windowed: bool) -> str:
         case ast.Held(condition, ms):
             return f"{duration_words(ms)} without a break: {value_phrase(condition)}"
         case (
-            ast.ListOf() | ast.Not() | ast.And() | ast.Or() | ast.In() | ast.Between() | ast.TextTest() | ast.Matches() | ast.IsNull()
+            ast.ListOf() | ast.Not() | ast.And() | ast.Or() | ast.In() | ast.Between() | ast.TextTest()
+            | ast.Matches() | ast.IsNull()
             | ast.WithinKm() | ast.Events() | ast.Chain() | ast.Absence()
         ):  # fmt: skip
             return text.text(node)
@@ -135,7 +142,8 @@ def _value(node: Node, windowed: bool) -> str:
 
 
 _Leaf = (
-    ast.Literal | ast.Duration | ast.Each | ast.Profile | ast.Consent | ast.SegmentRef | ast.Prediction | ast.Bucket | ast.Calendar
+    ast.Literal | ast.Duration | ast.Each | ast.Profile | ast.Consent | ast.SegmentRef | ast.Prediction
+    | ast.Bucket | ast.Calendar
     | ast.Field
 )  # fmt: skip
 
@@ -179,12 +187,17 @@ def _aggregate(node: ast.Aggregate) -> str:
 
 
 def noun(node: ast.Aggregate, template: str, plural: bool = True) -> str:
-    """The words of a row of `app.rules.functions` for one aggregate: `{one}` and `{many}` are its events, `{a}` one of them with its article,
-    `{events}` the events themselves or how many times a pattern occurred, `{field}`, `{of_field}` and `{name}` what is read of them, `{parameter}` the
+    """The words of a row of `app.rules.functions` for one aggregate: `{one}` and `{many}` are its
+    events, `{a}` one of them with its article, `{events}` the events themselves or how many times a
+    pattern occurred, `{field}`, `{of_field}` and `{name}` what is read of them, `{parameter}` the
     constant, `{s}` the plural."""
     selector, field = node.selector, _field(node.field or ())
     many = selector_words(selector, plural=True)
-    times = selector_words(selector, plural) if isinstance(selector, ast.Events) else f"time{'s' if plural else ''} of {many}"
+    times = (
+        selector_words(selector, plural)
+        if isinstance(selector, ast.Events)
+        else f"time{'s' if plural else ''} of {many}"
+    )
     parameter = row_of(node).parameter
     return template.format(
         a=with_article(selector),
@@ -194,7 +207,9 @@ def noun(node: ast.Aggregate, template: str, plural: bool = True) -> str:
         field=field,
         name=" ".join(node.field or ()),
         of_field=f"{field} of " if field else "",
-        parameter=duration_words(node.parameter or 0) if parameter and parameter.kind == "duration" else show(node.parameter),
+        parameter=duration_words(node.parameter or 0)
+        if parameter and parameter.kind == "duration"
+        else show(node.parameter),
         s="s" if plural else "",
     )
 

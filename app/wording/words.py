@@ -1,4 +1,5 @@
-"""Changes and their facts in plain English: why somebody entered or left, for a person who did not write the rule. Pure."""
+"""Changes and their facts in plain English: why somebody entered or left, for a person who did not
+write the rule. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ _LEAVING = "exit_when"  # its facts are said as such; those of the other rules s
 
 
 def change_words(change: Mapping[str, Any]) -> dict[str, Any]:
-    """`headline` ("entered", "left", "moved"), `cause` and `reasons` of a change as it is in the topic."""
+    """`headline` ("entered", "left", "moved"), `cause` and `reasons` of a change as it is in the
+    topic."""
     return {
         "headline": headline(change),
         "cause": cause_words(change),
@@ -46,7 +48,8 @@ def _said(change: Mapping[str, Any], fact: Fact) -> str:
 
 
 def readable(part: Part) -> Part:
-    """A part of an explanation with each `not` over a single condition said as one: ✓ not ✗ a purchase → ✓ no purchase."""
+    """A part of an explanation with each `not` over a single condition said as one: ✓ not ✗ a
+    purchase → ✓ no purchase."""
     if part.parts is UNSET:
         return part
     parts = [readable(below) for below in part.parts]
@@ -65,7 +68,10 @@ def headline(change: Mapping[str, Any]) -> str:
     """ "entered engaged", "left interested_in:yoga", "lifecycle: newcomer → active"."""
     if change["change"] == "moved":
         return f"{change.get('group')}: {change.get('from') or 'none'} → {change.get('to') or 'none'}"
-    return f"{'entered' if change['change'] == 'entered' else 'left'} {member_name(change.get('segment'), change.get('value'))}"
+    return (
+        f"{'entered' if change['change'] == 'entered' else 'left'} "
+        f"{member_name(change.get('segment'), change.get('value'))}"
+    )
 
 
 def member_name(segment: str | None, value: object) -> str:
@@ -94,7 +100,8 @@ def cause_words(change: Mapping[str, Any]) -> str:
 
 
 def fact_words(fact: Fact, each: Any = None) -> str:
-    """One fact as a sentence: "3 × carts + clicks in the last 7 days reached 21 (needs ≥ 20)". `each` is the `for_each` value."""
+    """One fact as a sentence: "3 × carts + clicks in the last 7 days reached 21 (needs ≥ 20)".
+    `each` is the `for_each` value."""
     # `from.` marks the facts behind leaving the one segment of a group when another is entered.
     prefix = "to leave: " if fact.rule.removeprefix("from.") == _LEAVING else ""
     said = _truth(fact.expr, fact.value, fact.needs) if isinstance(fact.value, bool) else _measure(fact)
@@ -102,7 +109,8 @@ def fact_words(fact: Fact, each: Any = None) -> str:
 
 
 def _truth(expression: str, value: bool, needs: str) -> str:
-    """A condition that holds or does not: events that happened, absences that completed, memberships, flags."""
+    """A condition that holds or does not: events that happened, absences that completed,
+    memberships, flags."""
     node = tree(expression)
     needed = _needs_words(needs)
     if isinstance(node, ast.Aggregate) and node.fn == "any":
@@ -161,7 +169,11 @@ def _holds(needs: str, value: float) -> bool:
 def _shown(expression: str, value: Any) -> str:
     node = tree(expression)
     is_time = (isinstance(node, ast.Aggregate) and row_of(node).motion == "age") or expression.startswith("time since ")
-    return duration_words(value) if is_time and isinstance(value, int | float) and not isinstance(value, bool) else show(value)
+    return (
+        duration_words(value)
+        if is_time and isinstance(value, int | float) and not isinstance(value, bool)
+        else show(value)
+    )
 
 
 def _needs_words(needs: str) -> str:

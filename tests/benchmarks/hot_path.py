@@ -1,7 +1,9 @@
-"""Where the time of the hot path goes, without a broker: `python -m tests.benchmarks.hot_path [EVENTS] [--profile]`.
+"""Where the time of the hot path goes, without a broker: `python -m tests.benchmarks.hot_path
+[EVENTS] [--profile]`.
 
-One partition's core over a RocksDB in a temporary folder, fed with the reference load in chunks as fetches bring them, cut every
-5,000 events, its messages built. CPU time of this thread, µs an event.
+One partition's core over a RocksDB in a temporary folder, fed with the reference load in chunks as
+fetches bring them, cut every 5,000 events, its messages built. CPU time of this thread, µs an
+event.
 """
 
 from __future__ import annotations
@@ -85,7 +87,9 @@ def _chunks(count: int) -> list[list[LaneUpdate]]:
     return chunks
 
 
-def _work(core: PartitionCore, store: PartitionStore, writer: Writer, chunk: list[LaneUpdate], spent: dict[str, float]) -> None:
+def _work(
+    core: PartitionCore, store: PartitionStore, writer: Writer, chunk: list[LaneUpdate], spent: dict[str, float]
+) -> None:
     began = time.thread_time()
     core.offer(chunk)
     while core.step(0):
@@ -103,7 +107,14 @@ def _work(core: PartitionCore, store: PartitionStore, writer: Writer, chunk: lis
     core.release(batch)
     released = time.thread_time()
     marks = (began, stepped, captured, encoded, built, applied, released)
-    names = ("decode, merge, step", "capture (encode states)", "encode messages", "build record batches", "store write", "release")
+    names = (
+        "decode, merge, step",
+        "capture (encode states)",
+        "encode messages",
+        "build record batches",
+        "store write",
+        "release",
+    )
     for name, before, after in zip(names, marks, marks[1:], strict=False):
         spent[name] += after - before
 

@@ -1,4 +1,5 @@
-"""The laws of every function of the language: one set, over the table. What a row means by brute force is its `definition`."""
+"""The laws of every function of the language: one set, over the table. What a row means by brute
+force is its `definition`."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ WINDOW_MS = 100
 BASE = 1_760_000_000_000
 SLIDING = [row for row in ROWS if row.windowed]
 COUNTING = [row for row in ROWS if row.compared == "counts"]
-FORMS = [(row, row.overall, "overall") for row in ROWS] + [(row, row.sliding, "sliding") for row in ROWS if row.sliding is not None]
+FORMS = [(row, row.overall, "overall") for row in ROWS] + [
+    (row, row.sliding, "sliding") for row in ROWS if row.sliding is not None
+]
 Entries = list[tuple[int, Any]]
 
 _NUMBERS = st.one_of(st.integers(-3, 9), st.sampled_from([0.1, 0.2, 0.5, -0.1, 12.34, 1e16, 2**53 + 1]))
@@ -87,7 +90,7 @@ def fed(aggregate: Aggregate[Any], entries: Entries) -> Any:
     return cell
 
 
-# --- both forms --------------------------------------------------------------------------------------------------------
+# --- both forms ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("row", ROWS, ids=by_name)
@@ -120,7 +123,9 @@ def test_of_all_entries_it_is_what_its_definition_says(row: Function, data: st.D
 def test_of_a_window_it_is_what_its_definition_says_of_what_is_inside(row: Function, data: st.DataObject) -> None:
     """At each entry, at the edges, and in between; `until` is never too late."""
     aggregate, entries = sliding(row), data.draw(entries_of(row))
-    waits = data.draw(st.lists(st.sampled_from([0, 1, 50, WINDOW_MS - 1, WINDOW_MS]), min_size=len(entries), max_size=len(entries)))
+    waits = data.draw(
+        st.lists(st.sampled_from([0, 1, 50, WINDOW_MS - 1, WINDOW_MS]), min_size=len(entries), max_size=len(entries))
+    )
     cell = aggregate.new()
     for i, ((ts, value), wait) in enumerate(zip(entries, waits, strict=True)):
         cell = stored(aggregate, cell)
@@ -140,7 +145,9 @@ def inside(entries: Entries, now: int) -> Entries:
 def instants(entries: Entries, now: int, until: int) -> list[int]:
     """Every instant at which something leaves, and the last one before `until`."""
     exits = {ts + WINDOW_MS for ts, _ in entries}
-    return sorted(at for at in {now, *exits, *(at - 1 for at in exits), until - 1} if now <= at < min(until, now + 4 * WINDOW_MS))
+    return sorted(
+        at for at in {now, *exits, *(at - 1 for at in exits), until - 1} if now <= at < min(until, now + 4 * WINDOW_MS)
+    )
 
 
 @pytest.mark.parametrize("row", SLIDING, ids=by_name)
@@ -156,7 +163,7 @@ def test_an_entry_leaves_at_the_exact_edge_and_ties_leave_together(row: Function
     assert aggregate.read(cell, BASE + WINDOW_MS) == (row.empty, NEVER)
 
 
-# --- bounds ------------------------------------------------------------------------------------------------------------
+# --- bounds -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("row", "kept", "form"), FORMS, ids=[f"{row.name} {form}" for row, _, form in FORMS])
@@ -174,13 +181,16 @@ def test_a_flood_stays_within_the_cost_of_the_row(row: Function, kept: Kept, for
 
 
 def flooding(row: Function, i: int) -> Any:
-    """The i-th entry: a value that was not there before; numbers move so that an extreme keeps all of them."""
+    """The i-th entry: a value that was not there before; numbers move so that an extreme keeps all
+    of them."""
     if row.takes == "key":
         return f"s{i:05d}"
-    return {"one": 1, "number": -i if row.name == "max" else i, "day": BASE + i * DAY_MS, "session": BASE + i}[row.takes]
+    return {"one": 1, "number": -i if row.name == "max" else i, "day": BASE + i * DAY_MS, "session": BASE + i}[
+        row.takes
+    ]
 
 
-# --- what wakes a reader -----------------------------------------------------------------------------------------------
+# --- what wakes a reader ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("row", COUNTING, ids=by_name)
@@ -200,7 +210,7 @@ def test_a_count_wakes_whom_it_concerns_and_keeps_what_they_can_tell_apart(row: 
             assert truth is (row.definition(inside(entries[: i + 1], at), at, None) >= k)
 
 
-# --- the row itself ----------------------------------------------------------------------------------------------------
+# --- the row itself -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("row", ROWS, ids=by_name)

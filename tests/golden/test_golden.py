@@ -1,4 +1,5 @@
-"""Every golden case: as written, resumed from stored state after every step, arriving in another order, and split over partitions."""
+"""Every golden case: as written, resumed from stored state after every step, arriving in another
+order, and split over partitions."""
 
 from __future__ import annotations
 
@@ -84,7 +85,9 @@ def expected_of(case: OwnCase, user: str) -> list[Expected]:
 def members_of(driver: Driver) -> dict[tuple[str, str, str | None], int]:
     """(user, name, value as JSON) → since."""
     return {
-        (user, name_of(key), as_json(value_of(key))): since for user in driver.users() for key, since in driver.state(user).members.items()
+        (user, name_of(key), as_json(value_of(key))): since
+        for user in driver.users()
+        for key, since in driver.state(user).members.items()
     }
 
 
@@ -124,7 +127,8 @@ def test_another_order_of_arrival(case: OwnCase) -> None:
 @pytest.mark.parametrize("partitions", [2, 3])
 @pytest.mark.parametrize("case", [case for case in RUNNING if case.users != 1], ids=by_name)
 def test_split_over_partitions(case: OwnCase, partitions: int) -> None:
-    """The same events for several users at once: each gets the case's changes wherever the others live."""
+    """The same events for several users at once: each gets the case's changes wherever the others
+    live."""
     users = [f"user-{i}" for i in range(5)]
     drivers = [driver_of(case) for _ in range(partitions)]
     for step in [*case.steps, Fire(case.until)]:
@@ -136,7 +140,9 @@ def test_split_over_partitions(case: OwnCase, partitions: int) -> None:
                 drivers[partition_of(user, partitions)].feed(msgspec.structs.replace(step, user=user))
     for user in users:
         told = notation.told(changes_of(drivers[partition_of(user, partitions)], user))
-        assert lines((replace(change, user=DEFAULT_USER) for change in told), case.base) == lines(case.changes, case.base)
+        assert lines((replace(change, user=DEFAULT_USER) for change in told), case.base) == lines(
+            case.changes, case.base
+        )
 
 
 def partition_of(user: str, partitions: int) -> int:
@@ -182,11 +188,14 @@ def in_order(events: list[Event]) -> bool:
 
 
 def shuffled(case: OwnCase, chance: random.Random) -> list[Event]:
-    """Another order of arrival: no event later than the allowed lateness, equal (ts, stream) and equal ids in their order."""
+    """Another order of arrival: no event later than the allowed lateness, equal (ts, stream) and
+    equal ids in their order."""
     waiting, arrived, watermark = events_of(case), list[Event](), 0
     while waiting:
         latest = min(event.ts for event in waiting) + case.options.allowed_lateness_ms
-        allowed = [i for i, event in enumerate(waiting) if max(watermark, event.ts) <= latest and first_of_its_kind(waiting, i)]
+        allowed = [
+            i for i, event in enumerate(waiting) if max(watermark, event.ts) <= latest and first_of_its_kind(waiting, i)
+        ]
         chosen = waiting.pop(chance.choice(allowed))
         watermark = max(watermark, chosen.ts)
         arrived.append(chosen)

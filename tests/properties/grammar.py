@@ -1,6 +1,8 @@
-"""Random expressions over the whole language, typed, as text. Durations and thresholds are small so that edges are hit.
+"""Random expressions over the whole language, typed, as text. Durations and thresholds are small so
+that edges are hit.
 
-A `Writer` holds what the expressions may name; its methods are the grammar's types. Durations are whole multiples of its `unit`.
+A `Writer` holds what the expressions may name; its methods are the grammar's types. Durations are
+whole multiples of its `unit`.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ AGES = [row for row in ROWS if row.motion == "age"]
 
 @dataclass
 class Writer:
-    """`unit_ms` is the scale of durations, `each` whether `each` may be used, `segments` what may be referred to, `range_` a window."""
+    """`unit_ms` is the scale of durations, `each` whether `each` may be used, `segments` what may
+    be referred to, `range_` a window."""
 
     by: Chance
     unit_ms: int
@@ -40,12 +43,22 @@ class Writer:
     def duration(self, most: int = 12) -> str:
         return f"{self.whole(1, most) * self.unit_ms}ms"
 
-    # --- conditions ----------------------------------------------------------------------------------------------
+    # --- conditions ------------------------------------------------------------------------------
 
     def condition(self, depth: int) -> str:
         if depth > 0 and self.chance(2):
             return self.pick([self.both, self.either, self.negated, self.held, self.equal_conditions])(depth - 1)
-        atoms = [self.any, self.any, self.numbers, self.numbers, self.durations, self.dynamic, self.dynamic, self.small, self.profile]
+        atoms = [
+            self.any,
+            self.any,
+            self.numbers,
+            self.numbers,
+            self.durations,
+            self.dynamic,
+            self.dynamic,
+            self.small,
+            self.profile,
+        ]
         if self.segments:
             atoms.append(self.reference)
         return self.pick(atoms)()
@@ -107,14 +120,21 @@ class Writer:
 
     def dynamic(self) -> str:
         left = self.of_field(self.pick(DYNAMIC), self.selector(1), self.pick(("c", "c", "n", "ok", "o.k")))
-        return left + self.pick([self.text_test, self.text_test, self.number_test, self.null_test, self.twin_test, self.nothing])()
+        return (
+            left
+            + self.pick(
+                [self.text_test, self.text_test, self.number_test, self.null_test, self.twin_test, self.nothing]
+            )()
+        )
 
     def text_test(self) -> str:
         word = self.pick(TEXTS)
         return self.pick(
             (
-                f' == "{word}"', f' != "{word}"', f' in ["{word}", "b"]', f' not in ["{word}", "b"]', f' contains "{word}"',
-                f' starts_with "{word}"', f' ends_with "{word}"', f' matches "^{word}"', f' >= "{word}"', f' between "a" and "{word}"',
+                f' == "{word}"', f' != "{word}"', f' in ["{word}", "b"]', f' not in ["{word}", "b"]',
+                f' contains "{word}"',
+                f' starts_with "{word}"', f' ends_with "{word}"', f' matches "^{word}"',
+                f' >= "{word}"', f' between "a" and "{word}"',
             )
         )  # fmt: skip
 
@@ -150,14 +170,15 @@ class Writer:
     def profile(self) -> str:
         return self.pick(
             (
-                "profile.age between 1 and 2", "profile.age > 1", 'profile.plan == "a"', 'profile.plan != "a"', "profile.vip",
+                "profile.age between 1 and 2", "profile.age > 1", 'profile.plan == "a"', 'profile.plan != "a"',
+                "profile.vip",
                 'consent("mail")', 'not consent("mail")', 'profile.plan starts_with "a"', 'profile.list contains "a"',
                 "profile.age is null", "profile.age + 1 >= 2",
                 f"profile.plan == last({self.dotted(self.selector(0))}.c)",
             )
         )  # fmt: skip
 
-    # --- numbers -------------------------------------------------------------------------------------------------
+    # --- numbers ---------------------------------------------------------------------------------
 
     def number(self, depth: int) -> str:
         if depth > 0 and self.chance(4):
@@ -177,7 +198,7 @@ class Writer:
         given = f", {parameter_text(row)}" if row.parameter is not None else ""
         return f"{row.name}({self.dotted(selector)}.{path}{given}{self.window()})"
 
-    # --- selectors and windows -----------------------------------------------------------------------------------
+    # --- selectors and windows -------------------------------------------------------------------
 
     def window(self) -> str:
         kind = self.whole(1, 10)
@@ -232,9 +253,11 @@ class Writer:
     def filter_atom(self) -> str:
         return self.pick(
             (
-                f"n {self.pick(COMPARE)} {self.pick(NUMBERS)}", "n between 1 and 2", "n in [1, 2]", "n not in [1, 2]", "n + 1 > 2",
+                f"n {self.pick(COMPARE)} {self.pick(NUMBERS)}", "n between 1 and 2", "n in [1, 2]",
+                "n not in [1, 2]", "n + 1 > 2",
                 "2 / n >= 1", "-n < -1", f'c == "{self.pick(TEXTS)}"', 'c != "a"', 'c in ["a", "b"]', 'c contains "a"',
-                'c starts_with "a"', 'c ends_with "b"', 'c matches "^a+$"', 'tags contains "a"', "tags contains 1", "ok",
+                'c starts_with "a"', 'c ends_with "b"', 'c matches "^a+$"', 'tags contains "a"', "tags contains 1",
+                "ok",
                 "ok == false", "n is null", "c is not null", "n == o.k", "o.k > 0", 'not (c == "a")', 'c >= "ab"',
             )
         )  # fmt: skip

@@ -1,4 +1,5 @@
-"""One partition under every fault: the changes are those of an undisturbed run, each once, in each user's order."""
+"""One partition under every fault: the changes are those of an undisturbed run, each once, in each
+user's order."""
 
 from __future__ import annotations
 
@@ -71,7 +72,8 @@ def clicks(user: str, count: int, start: int = T0, name: str = "c") -> list[Raw]
 def shop(seed: int, count: int = 300, users: int = 12) -> list[tuple[int, Raw]]:
     """A small shop in the order of time, several users, ties included: (ts, record).
 
-    Most events have no id, so that none of them is counted once only because the engine knows its id.
+    Most events have no id, so that none of them is counted once only because the engine knows its
+    id.
     """
     rnd = random.Random(seed)
     ts, events = T0, []
@@ -84,7 +86,9 @@ def shop(seed: int, count: int = 300, users: int = 12) -> list[tuple[int, Raw]]:
             fields["category"] = rnd.choice("ab")
         if kind == "profile":
             fields["attributes"] = {"age": rnd.randrange(18, 80)}
-        events.append((ts, STREAMS[kind].rank, record(kind, user, ts, rnd.choice((None, None, f"e{number}")), **fields)))
+        events.append(
+            (ts, STREAMS[kind].rank, record(kind, user, ts, rnd.choice((None, None, f"e{number}")), **fields))
+        )
     # Of one instant, in the order of ties: a lower rank that comes later is a correction, rightly.
     return [(ts, event) for ts, _, event in sorted(events, key=lambda event: event[:2])]
 
@@ -131,7 +135,8 @@ FAULTS = (CRASH, CRASH_BEFORE_STORE, REBALANCE, DISK_LOST, COMMIT)
 
 @pytest.mark.parametrize("seed", range(8))
 def test_faults_change_nothing(seed: int) -> None:
-    """A log in the order of time, read live, fault after fault: the same changes as one that was complete before it was read."""
+    """A log in the order of time, read live, fault after fault: the same changes as one that was
+    complete before it was read."""
     rnd = random.Random(f"faults-{seed}")
     events = log_of(seed)
     expected = undisturbed(real_engine(), events).changes
@@ -158,7 +163,8 @@ def test_a_complete_log_gives_the_same_however_it_is_fetched(fetch: int) -> None
 @settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), order=st.randoms(use_true_random=False))
 def test_disorder_ends_at_the_same_memberships(seed: int, order: random.Random) -> None:
-    """Topics that run ahead of each other: corrections on the way, but the same members at the end, alternating, seq without a gap."""
+    """Topics that run ahead of each other: corrections on the way, but the same members at the end,
+    alternating, seq without a gap."""
     events = shop(seed, count=60, users=4)
     jumbled = sorted(events, key=lambda event: event[0] + order.randrange(0, 20 * MINUTE_MS))
     end = record("click", "nobody", events[-1][0] + 30 * MINUTE_MS, "end")
@@ -236,7 +242,9 @@ def test_a_failure_of_the_engine_is_raised_where_nobody_sets_it_aside() -> None:
 
 def test_a_user_whose_timers_fail_is_set_aside() -> None:
     """The timers of the others fire, and what comes of that user later is kept as dead letters."""
-    partition = Partition(FakeEngine(fail_on={"timer of u"}), worker=WorkerOptions(clock=Clock(wall=True), now=T0, sets_aside=True))
+    partition = Partition(
+        FakeEngine(fail_on={"timer of u"}), worker=WorkerOptions(clock=Clock(wall=True), now=T0, sets_aside=True)
+    )
     partition.feed(*clicks("u", 3), *clicks("v", 3))
     assert [change.user_id for change in partition.feed(Advance("2h"))] == ["v"]
     assert partition.feed(record("click", "u", partition.now, "later")) == []

@@ -94,7 +94,13 @@ def events(rnd: random.Random) -> list[dict[str, Any]]:
     ts, found = T0, []
     for number in range(600):
         ts += rnd.choice((0, 1_000, 60_000, 900_000))
-        event = {"type": "click", "event_id": f"e{number}", "user_id": f"u{rnd.randrange(25)}", "ts": ts, "category": rnd.choice("abcd")}
+        event = {
+            "type": "click",
+            "event_id": f"e{number}",
+            "user_id": f"u{rnd.randrange(25)}",
+            "ts": ts,
+            "category": rnd.choice("abcd"),
+        }
         found.append(event)
     return found
 
@@ -116,7 +122,9 @@ def together(stores: list[PartitionStore]) -> Sizes:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_stores_count_the_people_that_a_replay_counts(seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_stores_count_the_people_that_a_replay_counts(
+    seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rnd = random.Random(f"people-{seed}")
     options = EngineOptions()
     engine = Engine(compile_plan(load_text(DEFINITIONS, options), options), options)
@@ -142,6 +150,8 @@ def test_the_stores_count_the_people_that_a_replay_counts(seed: int, tmp_path: P
     assert sizes.memberships["likes"] > sizes.people["likes"], "several values a person, or nothing is tested"
     people = {user: state.members for partition in partitions for user, state in partition._states.items()}
     assert (sizes.known, sizes.in_segments) == (len(people), sum(1 for members in people.values() if members))
-    assert sizes.people == {name: count for name in said if (count := sum(1 for keys in people.values() if name in map(name_of, keys)))}
+    assert sizes.people == {
+        name: count for name in said if (count := sum(1 for keys in people.values() if name in map(name_of, keys)))
+    }
     restored = [partition.restored(tmp_path / f"restored-{number}", rnd) for number, partition in enumerate(partitions)]
     assert together(restored) == sizes

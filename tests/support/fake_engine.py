@@ -1,4 +1,5 @@
-"""A tiny engine with the real one's interface: counts events, `enters` at the third, exits one hour later by timer (or `stays`)."""
+"""A tiny engine with the real one's interface: counts events, `enters` at the third, exits one hour
+later by timer (or `stays`)."""
 
 from __future__ import annotations
 
@@ -56,7 +57,9 @@ class FakeEngine:
         if state.count >= ENTER_AT and SEGMENT not in state.members:
             state.members[SEGMENT] = state.clock
             state.due = NEVER if self.stays else state.clock + HOUR_MS
-            found.append(self._change(state, "entered", state.clock, late, Cause("event", event.id, event.stream, event.ts)))
+            found.append(
+                self._change(state, "entered", state.clock, late, Cause("event", event.id, event.stream, event.ts))
+            )
         return found
 
     def fire(self, state: FakeState, upto: int) -> list[Change]:

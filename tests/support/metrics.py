@@ -20,7 +20,8 @@ def declared() -> set[str]:
 
 
 def scraped(text: str) -> dict[str, Samples]:
-    """Family → (sample's name, labels) → value, without the instants at which counters were made."""
+    """Family → (sample's name, labels) → value, without the instants at which counters were
+    made."""
     found: dict[str, Samples] = {}
     for family in text_string_to_metric_families(text):
         if not family.name.endswith("_created"):

@@ -1,4 +1,5 @@
-"""The table of functions as tests use it: every function written out, with an example of its parameter."""
+"""The table of functions as tests use it: every function written out, with an example of its
+parameter."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ def parameter_of(row: Function) -> float | None:
 
 
 def calls(selector: str, fields: dict[str, str], windows: tuple[str, ...]) -> Iterator[str]:
-    """Every function of `selector` (of a field by what the function takes of it: {"number": …, "key": …}), over each of `windows`."""
+    """Every function of `selector` (of a field by what the function takes of it: {"number": …,
+    "key": …}), over each of `windows`."""
     for row in ROWS:
         base = selector if " " not in selector else f"({selector})"
         named = [f"{base}.{fields[row.takes]}"] if row.field != "none" else []

@@ -1,4 +1,5 @@
-"""A line of an event file as an event: its type names the stream, and what it is refused for otherwise."""
+"""A line of an event file as an event: its type names the stream, and what it is refused for
+otherwise."""
 
 from __future__ import annotations
 
@@ -26,7 +27,11 @@ def test_the_type_names_the_stream_and_the_place_a_line_without_an_id() -> None:
         (b'{"user_id":"u","ts":1}', "unknown_type", "type is None, expected one of"),
         (b'{"type":["click"],"user_id":"u"}', "unknown_type", "type is ['click'], expected one of"),
         (b'{"type":"click","ts":1793577600000}', "no_user", "no user_id and no anonymous_id"),
-        (b'{"type":"click","user_id":"u","ts":"2026-11-02"}', "bad_ts", "ts is '2026-11-02', expected epoch milliseconds or RFC 3339"),
+        (
+            b'{"type":"click","user_id":"u","ts":"2026-11-02"}',
+            "bad_ts",
+            "ts is '2026-11-02', expected epoch milliseconds or RFC 3339",
+        ),
         (b'["click"]', "bad_field", "object"),
         (b"click", "not_json", "send one JSON object"),
     ],

@@ -1,7 +1,9 @@
-"""The pages are true: every example of the definitions' page runs, every construct of the language has one, and what is named exists.
+"""The pages are true: every example of the definitions' page runs, every construct of the language
+has one, and what is named exists.
 
-Blocks of docs/segments.md, by what stands behind the fence: `yaml` definitions that load · `yaml test` a case · `json change` the first
-change of the case before · `yaml wrong` and a `text` block with its error · `yaml cases` definitions and a test file of theirs.
+Blocks of docs/segments.md, by what stands behind the fence: `yaml` definitions that load · `yaml
+test` a case · `json change` the first change of the case before · `yaml wrong` and a `text` block
+with its error · `yaml cases` definitions and a test file of theirs.
 """
 
 from __future__ import annotations
@@ -63,7 +65,9 @@ TESTS = [block for block in BLOCKS if block.kind == "yaml test"]
 
 def following(kind: str, after: str) -> list[tuple[Block, Block]]:
     """Blocks of a kind, each with the one of `after` that stands before it."""
-    return [(BLOCKS[i - 1], block) for i, block in enumerate(BLOCKS) if block.kind == kind and BLOCKS[i - 1].kind == after]
+    return [
+        (BLOCKS[i - 1], block) for i, block in enumerate(BLOCKS) if block.kind == kind and BLOCKS[i - 1].kind == after
+    ]
 
 
 def case_of(block: Block) -> OwnCase:
@@ -99,7 +103,9 @@ def test_the_change_is_as_shown(before: Block, block: Block) -> None:
     change = msgspec.to_builtins(driver.changes[0])
     shown = json.loads(block.text)
     assert {**change, "emitted_at": shown["emitted_at"]} == shown
-    assert list(shown) == [field.encode_name for field in msgspec.structs.fields(Change)], "in the order in which it is written"
+    assert list(shown) == [field.encode_name for field in msgspec.structs.fields(Change)], (
+        "in the order in which it is written"
+    )
 
 
 @pytest.mark.parametrize(("before", "block"), following("text", "yaml wrong"), ids=str)
@@ -121,7 +127,7 @@ def test_every_block_is_of_a_known_kind() -> None:
     assert len(following("text", "yaml wrong")) == sum(block.kind == "text" for block in BLOCKS)
 
 
-# --- every construct has an example that runs ----------------------------------------------------------------------
+# --- every construct has an example that runs ---------------------------------------------------
 
 
 def examples() -> Iterator[str]:
@@ -149,7 +155,9 @@ def test_every_rule_of_the_grammar_has_an_example() -> None:
 
 
 def test_every_operator_and_unit_has_an_example() -> None:
-    tokens = {(token.type, str(token)) for text in EXAMPLES for token in parser._lark().parse(text).scan_values(is_token)}
+    tokens = {
+        (token.type, str(token)) for text in EXAMPLES for token in parser._lark().parse(text).scan_values(is_token)
+    }
     assert {text for kind, text in tokens if kind == "COMPARE"} == COMPARISONS
     assert {text for kind, text in tokens if kind == "TEXT_OP"} == TEXT_OPERATORS
     written = PAGE.read_text(encoding="utf-8")
@@ -162,7 +170,10 @@ def is_token(part: object) -> bool:
 
 def test_every_window_has_an_example() -> None:
     kinds = {
-        node.window.kind for text in EXAMPLES for node in nodes(parser.parse(text)) if isinstance(getattr(node, "window", None), Window)
+        node.window.kind
+        for text in EXAMPLES
+        for node in nodes(parser.parse(text))
+        if isinstance(getattr(node, "window", None), Window)
     }
     assert kinds == WINDOWS
 
@@ -177,16 +188,20 @@ def test_every_key_is_explained() -> None:
 def test_every_limit_is_as_shown() -> None:
     shown = re.findall(r"`([A-Z_]+_MAX|MAX_POINTS)` ([\d,]+)", PAGE.read_text(encoding="utf-8"))
     assert len(shown) >= 10
-    assert {name: getattr(limits, name) for name, _ in shown} == {name: int(number.replace(",", "")) for name, number in shown}
+    assert {name: getattr(limits, name) for name, _ in shown} == {
+        name: int(number.replace(",", "")) for name, number in shown
+    }
 
 
-# --- the other pages -----------------------------------------------------------------------------------------------
+# --- the other pages ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
 def test_every_path_that_is_named_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    named = re.findall(r"\b(?:app|agents|tables|tests|segments/packs)(?:/[\w.]*\w)+", text) + re.findall(r"\]\((\w[\w/.]*\.md)\)", text)
+    named = re.findall(r"\b(?:app|agents|tables|tests|segments/packs)(?:/[\w.]*\w)+", text) + re.findall(
+        r"\]\((\w[\w/.]*\.md)\)", text
+    )
     assert [name for name in named if not (ROOT / name).exists() and not (page.parent / name).exists()] == []
 
 

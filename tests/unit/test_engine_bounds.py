@@ -1,4 +1,5 @@
-"""A bot costs one user's bound: state stays small however many events come, and what was merged says so."""
+"""A bot costs one user's bound: state stays small however many events come, and what was merged
+says so."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ PATTERNS = [
     "held(any(click, last 5m), 1h)",
 ]
 # Each function, its whole value used: over a window that slides and over all entries.
-CONDITIONS = [f"({call}) is not null" for call in calls("click", {"number": "price", "key": "page"}, ("last 7d", ""))] + PATTERNS
+CONDITIONS = [
+    f"({call}) is not null" for call in calls("click", {"number": "price", "key": "page"}, ("last 7d", ""))
+] + PATTERNS
 
 
 def engine_of(conditions: list[str], options: EngineOptions) -> Engine:
@@ -73,7 +76,10 @@ def test_merged_entries_are_near_and_say_so(when: str) -> None:
 
 def test_a_count_keeps_what_its_definition_can_tell_apart() -> None:
     options = EngineOptions(reorder=False)
-    small, whole = engine_of(["count(click, last 7d) >= 3"], options), engine_of(["2 * count(click, last 7d) >= 6"], options)
+    small, whole = (
+        engine_of(["count(click, last 7d) >= 3"], options),
+        engine_of(["2 * count(click, last 7d) >= 6"], options),
+    )
     states = small.new_state("u"), whole.new_state("u")
     for i in range(500):
         for engine, state in zip((small, whole), states, strict=True):

@@ -1,4 +1,5 @@
-"""Every metric moves: each is asked for by name, moved by the product's own code, and compared with what it said before."""
+"""Every metric moves: each is asked for by name, moved by the product's own code, and compared with
+what it said before."""
 
 from __future__ import annotations
 
@@ -59,7 +60,7 @@ class World:
         return scraped(generate_latest(self.registry).decode())
 
 
-# ------------------------------------------------------------------------------------------- a partition
+# --- a partition --------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Record:
     offset: int
@@ -137,8 +138,10 @@ async def a_commit(world: World) -> AsyncIterator[None]:
 
 def task_deps(world: World, member: bool) -> TaskDeps:
     return TaskDeps(
-        link=Link("127.0.0.1:1"), group="group", topics=TOPICS, streams=DEFAULT_STREAMS, engine=FakeEngine(), decode=decode_event,
-        clock=Clock(), input=FakeInput(member), open_kv=lambda _: MemoryKv(), disk=ThreadPoolExecutor(1), turn=asyncio.Lock(),
+        link=Link("127.0.0.1:1"), group="group", topics=TOPICS, streams=DEFAULT_STREAMS, engine=FakeEngine(),
+        decode=decode_event,
+        clock=Clock(), input=FakeInput(member), open_kv=lambda _: MemoryKv(), disk=ThreadPoolExecutor(1),
+        turn=asyncio.Lock(),
         io=IoThread(), now=lambda: NOW,
     )  # fmt: skip
 
@@ -171,7 +174,7 @@ async def a_partition_that_cannot_begin(world: World) -> AsyncIterator[None]:
     shared.io.stop()
 
 
-# ------------------------------------------------------------------------------------------- definitions
+# --- definitions --------------------------------------------------------------------------------
 @asynccontextmanager
 async def definitions_with_a_mistake(world: World) -> AsyncIterator[None]:
     world.folder.joinpath("a.yaml").write_text(
@@ -186,7 +189,7 @@ async def definitions_with_a_mistake(world: World) -> AsyncIterator[None]:
     yield
 
 
-# ------------------------------------------------------------------------------------------------ the web
+# --- the web ------------------------------------------------------------------------------------
 @asynccontextmanager
 async def a_request(world: World) -> AsyncIterator[None]:
     """The list of segments, for which the other worker is asked; it does not answer."""
@@ -226,7 +229,7 @@ async def a_stream_that_is_ended(world: World) -> AsyncIterator[None]:
         yield
 
 
-# -------------------------------------------------------------------------------------------- the process
+# --- the process --------------------------------------------------------------------------------
 @asynccontextmanager
 async def a_process_at_work(world: World) -> AsyncIterator[None]:
     """64 MB more, a file open, and as much work as the kernel's clock can see."""
@@ -286,10 +289,13 @@ async def test_a_commit_is_counted_by_what_was_in_it(tmp_path: Path) -> None:
     async with a_commit(world):
         found = world.read()
     partition = (("partition", "0"),)
-    assert found["hyperseg_events"]["hyperseg_events_total", partition] == 3  # what was refused is no event
+    # What was refused is no event.
+    assert found["hyperseg_events"]["hyperseg_events_total", partition] == 3
     assert found["hyperseg_changes"]["hyperseg_changes_total", partition] == 1
     letters = found["hyperseg_dead_letters"]
-    assert {labels[0][1]: value for (_, labels), value in letters.items()} == {r: float(r == "not_json") for r in REASONS}
+    assert {labels[0][1]: value for (_, labels), value in letters.items()} == {
+        r: float(r == "not_json") for r in REASONS
+    }
     assert found["hyperseg_commit_seconds"]["hyperseg_commit_seconds_count", partition] == 1
     assert found["hyperseg_store_seconds"]["hyperseg_store_seconds_count", ()] == 1
     assert (world.metrics.events_total, world.metrics.changes_total, len(world.metrics.recent_commit_s)) == (3, 1, 1)

@@ -1,4 +1,5 @@
-"""What the pages say of the rest of the repository is there: commands, links, metrics, log events, guards."""
+"""What the pages say of the rest of the repository is there: commands, links, metrics, log events,
+guards."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ def named(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-# --- commands ------------------------------------------------------------------------------------------------------
+# --- commands -----------------------------------------------------------------------------------
 
 
 def command_lines() -> Iterator[tuple[str, str]]:
@@ -73,7 +74,7 @@ def test_commands_are_found_in_the_pages() -> None:
     assert shown >= {"check", "test", "replay", "explain", "simulate", "send", "broker", "worker"}
 
 
-# --- links ---------------------------------------------------------------------------------------------------------
+# --- links --------------------------------------------------------------------------------------
 
 
 def links() -> Iterator[tuple[Path, str]]:
@@ -116,7 +117,7 @@ def test_each_version_says_what_must_be_rebuilt() -> None:
         assert set(headings) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security", "State and topics"}
 
 
-# --- metrics and log events ----------------------------------------------------------------------------------------
+# --- metrics and log events ---------------------------------------------------------------------
 
 
 class Metric(NamedTuple):
@@ -128,7 +129,8 @@ class Metric(NamedTuple):
 
 
 class LogEvent(NamedTuple):
-    """As the log shows it; of a text that is put together, what stands before the first part that changes."""
+    """As the log shows it; of a text that is put together, what stands before the first part that
+    changes."""
 
     level: str
     event: str
@@ -148,7 +150,8 @@ def calls() -> Iterator[ast.Call]:
 
 
 def declared_metrics() -> Iterator[Metric]:
-    """Every metric that the code makes: a call of a class of prometheus_client whose name begins with hyperseg_."""
+    """Every metric that the code makes: a call of a class of prometheus_client whose name begins
+    with hyperseg_."""
     for call in calls():
         kind = KINDS.get(call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", ""))
         if kind is None or not call.args or not isinstance(call.args[0], ast.Constant):
@@ -192,11 +195,12 @@ def test_each_log_event_stands_on_the_page_and_each_of_the_page_exists() -> None
     assert len(shown) >= 20
 
 
-# --- what guards what ----------------------------------------------------------------------------------------------
+# --- what guards what ---------------------------------------------------------------------------
 
 
 def test_the_table_of_guards_says_where_mistakes_are_planted() -> None:
-    """A row names files or folders; each mistake lies in a row that says so, and each row that says so has one."""
+    """A row names files or folders; each mistake lies in a row that says so, and each row that says
+    so has one."""
     table = rows("What guards what", DOCS / "architecture.md")
     planted = [(re.findall(r"`([^`]+)`", row[0]), row[3] == "yes") for row in table]
     covered = {place for places, yes in planted if yes for place in places}
@@ -207,7 +211,7 @@ def test_the_table_of_guards_says_where_mistakes_are_planted() -> None:
     assert len(planted) >= 20
 
 
-# --- what others run -----------------------------------------------------------------------------------------------
+# --- what others run ----------------------------------------------------------------------------
 
 
 def test_the_hosted_gate_is_the_gate() -> None:

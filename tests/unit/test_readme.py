@@ -83,7 +83,8 @@ def test_the_change_is_as_shown(printed: list[str]) -> None:
 
 
 def test_the_example_is_a_shop_that_lives(printed: list[str], clone: Path) -> None:
-    """The segments that the page shows have somebody and not everybody, the first of it before all."""
+    """The segments that the page shows have somebody and not everybody, the first of it before
+    all."""
     members: dict[str, set[str]] = {}
     for line in (clone / "changes.jsonl").read_text(encoding="utf-8").splitlines():
         change = json.loads(line)
@@ -115,13 +116,15 @@ def test_a_user_takes_the_bytes_that_are_told(printed: list[str], clone: Path) -
     assert told.groups() == (f"{len(events) / len(states):.0f}", f"{mean:.1f}", f"{median:.1f}")
 
 
-@pytest.mark.parametrize("figure", ["5,317 – 6,425", "157 – 168", "5.3", "p50 170 ms, p99 501 ms", "two cores", "100,000 users"])
+@pytest.mark.parametrize(
+    "figure", ["5,317 – 6,425", "157 – 168", "5.3", "p50 170 ms, p99 501 ms", "two cores", "100,000 users"]
+)
 def test_a_measured_figure_stands_on_the_page_it_is_from(figure: str) -> None:
     assert figure in README
     assert figure in (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
 
 
-# --- the walk: what takes a broker and minutes there is shown here on the embedded one ------------------------------
+# --- the walk: what takes a broker and minutes there is shown here on the embedded one ----------
 
 
 def _change(number: int, at: int) -> bytes:

@@ -1,4 +1,5 @@
-"""The simulated shop: the same bytes for a seed, sensible people, the rate asked for, and the noise asked for."""
+"""The simulated shop: the same bytes for a seed, sensible people, the rate asked for, and the noise
+asked for."""
 
 from __future__ import annotations
 
@@ -122,7 +123,9 @@ def test_bots_click_day_and_night() -> None:
 
 def test_two_starts_share_no_event_id() -> None:
     first = {event["event_id"] for _, event in islice(events(ShopOptions(hours=None)), 500)}
-    second = {event["event_id"] for _, event in islice(events(ShopOptions(hours=None, start=START_DEFAULT_MS + 5_000)), 500)}
+    second = {
+        event["event_id"] for _, event in islice(events(ShopOptions(hours=None, start=START_DEFAULT_MS + 5_000)), 500)
+    }
     assert not first & second
 
 
@@ -192,14 +195,17 @@ def test_real_time_keeps_the_pace_and_can_be_stopped() -> None:
 @pytest.mark.parametrize("name", ["e.jsonl", "e.jsonl.zst"])
 def test_the_command_writes_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     path = tmp_path / name
-    assert cli.run(["simulate", "--users", "50", "--rate", "1", "--seed", "4", "--hours", "0.5", "--to", str(path)]) == 0
+    assert (
+        cli.run(["simulate", "--users", "50", "--rate", "1", "--seed", "4", "--hours", "0.5", "--to", str(path)]) == 0
+    )
     made = [orjson.loads(line) for line in read_lines(path)]
     assert {event["type"] for event in made} <= set(STREAMS)
     assert f"{len(made)} events: " in capsys.readouterr().err
 
 
 def test_a_shop_that_ends_now_has_its_hours_behind_it(tmp_path: Path) -> None:
-    """What is sent of it to a worker whose clock is the wall's is recent, and nothing of it is in the future."""
+    """What is sent of it to a worker whose clock is the wall's is recent, and nothing of it is in
+    the future."""
     path = tmp_path / "e.jsonl"
     before = int(time.time() * 1000)
     assert cli.run(["simulate", "--users", "50", "--rate", "1", "--hours", "2", "--end", "now", "--to", str(path)]) == 0
@@ -217,7 +223,8 @@ def test_a_shop_that_ends_at_an_instant_is_the_one_that_starts_its_hours_before(
 
 
 def test_the_bytes_of_one_seed_stay_what_they_were() -> None:
-    """A changed digest means that every recorded seed now names another shop: say so in the changelog."""
+    """A changed digest means that every recorded seed now names another shop: say so in the
+    changelog."""
     assert hashlib.sha256(_lines(1, duplicates=0.02, late=0.02, malformed=0.02)).hexdigest()[:16] == "aa7f7b7a0b40b70f"
 
 
@@ -230,7 +237,10 @@ def test_the_bytes_of_one_seed_stay_what_they_were() -> None:
         (["--users", "0"], "--users"),
         (["--end", "tomorrow"], "--end tomorrow: expected epoch milliseconds or RFC 3339"),
         (["--end", "now", "--start", "0"], "--end now: the shop has a --start too; give one of them"),
-        (["--end", "now", "--to", "kafka", "--broker", "kafka://127.0.0.1:1"], "--end now: a live shop begins now; add --fast"),
+        (
+            ["--end", "now", "--to", "kafka", "--broker", "kafka://127.0.0.1:1"],
+            "--end now: a live shop begins now; add --fast",
+        ),
     ],
 )
 def test_what_cannot_be_is_a_usage_error(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,9 @@ from tables.store import PartitionStore, write_for
 
 names = st.text(st.characters(min_codepoint=1, exclude_categories=["Cs"]), min_size=1, max_size=8)
 member_keys = st.builds(
-    lambda s, v: s if v is None else f"{s}\x1f{v}", st.sampled_from(["a", "a_b", "b"]), st.none() | st.sampled_from(["1", "2"])
+    lambda s, v: s if v is None else f"{s}\x1f{v}",
+    st.sampled_from(["a", "a_b", "b"]),
+    st.none() | st.sampled_from(["1", "2"]),
 )
 
 
@@ -64,9 +66,17 @@ def kv(request: pytest.FixtureRequest, tmp_path: Path) -> Kv:
 
 
 def put(
-    store: PartitionStore, user: str, armed: int, old: dict[str, int], new: dict[str, int], before: int = NEVER, fresh: bool = True
+    store: PartitionStore,
+    user: str,
+    armed: int,
+    old: dict[str, int],
+    new: dict[str, int],
+    before: int = NEVER,
+    fresh: bool = True,
 ) -> None:
-    store.apply([write_for(user, f"state of {user}".encode(), before, armed, old, new, fresh)], Meta(reached=3, watermark=9))
+    store.apply(
+        [write_for(user, f"state of {user}".encode(), before, armed, old, new, fresh)], Meta(reached=3, watermark=9)
+    )
 
 
 def test_a_commit_moves_everything_of_a_user(kv: Kv) -> None:
@@ -91,15 +101,23 @@ def test_a_commit_moves_everything_of_a_user(kv: Kv) -> None:
 memberships = st.dictionaries(member_keys, st.integers(1, 9), max_size=4)
 
 
-@given(st.lists(st.lists(st.tuples(st.sampled_from(["u", "v", "w"]), memberships), max_size=4), max_size=8), st.booleans())
-def test_people_are_counted_once_whatever_values_they_are_in(commits: list[list[tuple[str, dict[str, int]]]], opened_again: bool) -> None:
-    """Against counting anew: after any commits, through a restart, people by segment are the users with a member key of it."""
+@given(
+    st.lists(st.lists(st.tuples(st.sampled_from(["u", "v", "w"]), memberships), max_size=4), max_size=8), st.booleans()
+)
+def test_people_are_counted_once_whatever_values_they_are_in(
+    commits: list[list[tuple[str, dict[str, int]]]], opened_again: bool
+) -> None:
+    """Against counting anew: after any commits, through a restart, people by segment are the users
+    with a member key of it."""
     kv = MemoryKv()
     store = PartitionStore(kv)
     known: dict[str, dict[str, int]] = {}
     for commit in commits:
         latest = dict(commit)
-        store.apply([write_for(u, b"x", NEVER, NEVER, known.get(u, {}), new, u not in known) for u, new in latest.items()], Meta())
+        store.apply(
+            [write_for(u, b"x", NEVER, NEVER, known.get(u, {}), new, u not in known) for u, new in latest.items()],
+            Meta(),
+        )
         known |= latest
         if opened_again:
             store = PartitionStore(kv)

@@ -1,4 +1,5 @@
-"""`hyperseg test`: its files, its notation's errors, its report; and the driver that users' own tests may use."""
+"""`hyperseg test`: its files, its notation's errors, its report; and the driver that users' own
+tests may use."""
 
 from __future__ import annotations
 
@@ -69,7 +70,7 @@ def event(text: str, options: EngineOptions | None = None) -> Event:
     return found
 
 
-# --- the command -------------------------------------------------------------------------------------------------
+# --- the command --------------------------------------------------------------------------------
 
 
 def test_cases_that_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +120,8 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_changes_are_exact(tmp_path: Path, changes: str, passes: bool) -> None:
     tests = (
-        f"cases: [{{case: c, of: [keen, likes], steps: [0 click category=yoga, 10m click category=yoga], until: 2h, changes: {changes}}}]"
+        "cases: [{case: c, of: [keen, likes], steps: [0 click category=yoga, 10m click category=yoga],"
+        f" until: 2h, changes: {changes}}}]"
     )
     assert cli.run(["test", str(folder(tmp_path, tests))]) == (0 if passes else 1)
 
@@ -132,14 +134,17 @@ def test_groups_users_and_members(tmp_path: Path) -> None:
       - case: tiers of two people
         of: [tier]
         steps: [0 click, 0 click user=v, 1m profile income=200 user=v, 2m email]
-        changes: ["1ms moves tier null -> rest timer", "v@1ms moves tier null -> rest timer", "v@1m moves tier rest -> rich profile"]
+        changes: ["1ms moves tier null -> rest timer", "v@1ms moves tier null -> rest timer",
+        "v@1m moves tier rest -> rich profile"]
         members: {rest: 1ms, v@rich: 1m}
     """
     assert cli.run(["test", str(folder(tmp_path, tests))]) == 0
 
 
 def test_a_record_that_is_refused_fails_its_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tests = "cases: [{case: late, of: [keen], options: {allowed_lateness: 1m}, steps: [1h click, 0 click], changes: []}]"
+    tests = (
+        "cases: [{case: late, of: [keen], options: {allowed_lateness: 1m}, steps: [1h click, 0 click], changes: []}]"
+    )
     assert cli.run(["test", str(folder(tmp_path, tests))]) == 1
     assert "+refused: too_late: 3600000 ms behind the watermark" in capsys.readouterr().out
 
@@ -151,11 +156,20 @@ def test_a_record_that_is_refused_fails_its_case(tmp_path: Path, capsys: pytest.
             "cases: [{case: c, steps: [5 clicks], changes: []}]",
             'a.test.yaml:1:27: unknown stream; found "clicks"; expected one of profile, click',
         ),
-        ("cases: [{case: c, steps: [x click], changes: []}]", 'no instant; found "x"; expected a duration such as 0, 10m'),
+        (
+            "cases: [{case: c, steps: [x click], changes: []}]",
+            'no instant; found "x"; expected a duration such as 0, 10m',
+        ),
         ("cases: [{case: c, steps: [0 click a], changes: []}]", 'no field; found "a"; expected field=value'),
         ("cases: [{case: c, steps: [click], changes: []}]", 'no step; found "click"'),
-        ("cases: [{case: c, changes: [1h enter keen]}]", 'a.test.yaml:1:29: no change; found "1h enter keen"; expected 10m enters name'),
-        ("cases: [{case: c, changes: [1h enters kean]}]", 'a.test.yaml:1:29: unknown segment; found "kean"; expected the name'),
+        (
+            "cases: [{case: c, changes: [1h enter keen]}]",
+            'a.test.yaml:1:29: no change; found "1h enter keen"; expected 10m enters name',
+        ),
+        (
+            "cases: [{case: c, changes: [1h enters kean]}]",
+            'a.test.yaml:1:29: unknown segment; found "kean"; expected the name',
+        ),
         ("cases: [{case: c, changes: [1h enters kean]}]", 'did you mean "keen"?'),
         ("cases: [{case: c, of: [teir], changes: []}]", 'did you mean "tier"?'),
         ("cases: [{case: c}]", "a case expects something; found neither changes nor members"),
@@ -183,7 +197,9 @@ def test_a_record_that_is_refused_fails_its_case(tmp_path: Path, capsys: pytest.
         ("cases: [", "not YAML"),
     ],
 )
-def test_errors_say_where_what_and_what_to_write(tmp_path: Path, capsys: pytest.CaptureFixture[str], tests: str, said: str) -> None:
+def test_errors_say_where_what_and_what_to_write(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tests: str, said: str
+) -> None:
     assert cli.run(["test", str(folder(tmp_path, tests))]) == 1
     error = capsys.readouterr().err
     assert said in error
@@ -207,13 +223,19 @@ def test_one_file_of_a_folder(tmp_path: Path) -> None:
     assert cli.run(["test", str(tmp_path)]) == 1
 
 
-# --- the notation ------------------------------------------------------------------------------------------------
+# --- the notation -------------------------------------------------------------------------------
 
 
 def test_steps() -> None:
     found = event('10m click category=yoga price=5 tags=["a","b"] ship.city=Oslo note="two words" id=x user=v')
     assert (found.user, found.ts - BASE, found.stream, found.id, found.has_id) == ("v", 600_000, "click", "x", True)
-    assert found.fields == {"category": "yoga", "price": 5, "tags": ["a", "b"], "ship": {"city": "Oslo"}, "note": "two words"}
+    assert found.fields == {
+        "category": "yoga",
+        "price": 5,
+        "tags": ["a", "b"],
+        "ship": {"city": "Oslo"},
+        "note": "two words",
+    }
     assert event("0 click id=null").has_id is False
     assert event("0 profile age=3 consent.mail=true").fields == {"attributes": {"age": 3}, "consent": {"mail": True}}
     assert step("fire 1d", BASE, EngineOptions(), 0) == Fire(BASE + 86_400_000)
@@ -290,7 +312,10 @@ def test_cases_that_bring_their_definitions() -> None:
     assert [(change.at - BASE, change.name) for change in one.changes] == [(600_000, "s")]
     assert run_case(Driver.of_text(one.definitions).plan, one).passed
     assert Driver.of_text(grouped.definitions).plan.groups[0].name == "g"
-    assert (mistaken.definitions, mistaken.fails) == ("segments: [{name: a, when: any(clik)}]", ("unknown stream", "clik"))
+    assert (mistaken.definitions, mistaken.fails) == (
+        "segments: [{name: a, when: any(clik)}]",
+        ("unknown stream", "clik"),
+    )
     alone = read_own("when: any(click)\nchanges: []", "the page", EngineOptions())
     assert [case.name for case in alone] == ["the page"]
 
@@ -310,7 +335,7 @@ def test_errors_of_own_cases_say_where(text: str, said: str) -> None:
     assert said in str(raised.value)
 
 
-# --- the driver --------------------------------------------------------------------------------------------------
+# --- the driver ---------------------------------------------------------------------------------
 
 CLICK = {"type": "click", "user_id": "u", "ts": "2026-11-02T10:00:00Z", "category": "yoga"}
 LATER = {**CLICK, "ts": "2026-11-02T10:10:00Z"}
@@ -388,7 +413,9 @@ def test_bytes_as_a_producer_sent_them() -> None:
 def test_other_definitions_take_over() -> None:
     run = driver()
     run.feed(CLICK, LATER)
-    other = Driver.of_text("segments: [{name: keen, when: any(cart)}, {name: eager, when: 'count(click, last 1h) >= 2'}]")
+    other = Driver.of_text(
+        "segments: [{name: keen, when: any(cart)}, {name: eager, when: 'count(click, last 1h) >= 2'}]"
+    )
     changes = run.feed(Switch(other.engine))
     assert names(changes) == ["moved tier", "exited likes", "entered eager", "exited keen"]
     assert {change.cause.kind for change in changes} == {"definition"}
@@ -415,7 +442,9 @@ def test_what_cannot_be_fed() -> None:
 
 def test_records_that_do_not_fit_are_refused_and_stop_nothing() -> None:
     run = driver()
-    run.feed(b"{", {**CLICK, "type": "clik"}, {**CLICK, "user_id": ""}, LATER, {**CLICK, "ts": LATER_MS - 3_600_001}, CLICK)
+    run.feed(
+        b"{", {**CLICK, "type": "clik"}, {**CLICK, "user_id": ""}, LATER, {**CLICK, "ts": LATER_MS - 3_600_001}, CLICK
+    )
     assert [reason for reason, _, _ in run.refused] == ["not_json", "unknown_type", "no_user", "too_late"]
     assert "did you mean" in run.refused[1][1]
     assert "keen" in run.members("u")

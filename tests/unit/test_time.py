@@ -1,4 +1,5 @@
-"""Durations, offsets and instants as text: what each spelling means, there and back, the bounds, and what is none of them."""
+"""Durations, offsets and instants as text: what each spelling means, there and back, the bounds,
+and what is none of them."""
 
 from __future__ import annotations
 
@@ -47,12 +48,16 @@ def test_every_reader_knows_every_unit(text: str, ms: int) -> None:
     assert {unit for unit in UNITS_MS if any(spelled.endswith(unit) for spelled, _ in LENGTHS)} == set(UNITS_MS)
 
 
-@pytest.mark.parametrize(("text", "ms"), [("1.5h", 5_400_000), ("0.001s", 1), (" 7d ", 604_800_000), ("0.50d", 43_200_000)])
+@pytest.mark.parametrize(
+    ("text", "ms"), [("1.5h", 5_400_000), ("0.001s", 1), (" 7d ", 604_800_000), ("0.50d", 43_200_000)]
+)
 def test_the_language_knows_fractions(text: str, ms: int) -> None:
     assert duration_ms(text) == ms
 
 
-@pytest.mark.parametrize("text", ["", "7", "d", "soon", "7 d", "+7d", "-7d", "1d2h", "7y", "1.h", ".5h", "7D", "1e3s", "9" * 320 + "d"])
+@pytest.mark.parametrize(
+    "text", ["", "7", "d", "soon", "7 d", "+7d", "-7d", "1d2h", "7y", "1.h", ".5h", "7D", "1e3s", "9" * 320 + "d"]
+)
 def test_what_is_no_duration_of_the_language(text: str) -> None:
     with pytest.raises(ValueError, match=r"^found '.*expected a duration such as 500ms"):
         duration_ms(text)
@@ -61,10 +66,13 @@ def test_what_is_no_duration_of_the_language(text: str) -> None:
 def test_a_duration_is_whole_milliseconds() -> None:
     with pytest.raises(ValueError, match=r"^found '0.5ms', expected a whole number of milliseconds"):
         duration_ms("0.5ms")
-    assert duration_ms("9" * 300 + "d") == (10**300 - 1) * limits.DAY_MS  # how long one may be is for the language to say
+    # How long one may be is for the language to say.
+    assert duration_ms("9" * 300 + "d") == (10**300 - 1) * limits.DAY_MS
 
 
-@pytest.mark.parametrize("text", ["", "0", "7", "h", "1.5h", "-1s", "+1s", "1d2h", "1 h", "1234567890123456ms", "9" * 5_000 + "d"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "7", "h", "1.5h", "-1s", "+1s", "1d2h", "1 h", "1234567890123456ms", "9" * 5_000 + "d"]
+)
 def test_what_is_no_whole_duration(text: str) -> None:
     assert whole_ms(text) is None
 
@@ -84,7 +92,9 @@ def test_offsets_add_up(text: str, ms: int) -> None:
     assert offset_ms(text) == ms
 
 
-@pytest.mark.parametrize("text", ["", "1", "00", "1d 2h", "1.5h", "1d2", "x1d", "1dx2h", "--1d", "1d-", "9" * 5_000 + "d", "1d" * 200])
+@pytest.mark.parametrize(
+    "text", ["", "1", "00", "1d 2h", "1.5h", "1d2", "x1d", "1dx2h", "--1d", "1d-", "9" * 5_000 + "d", "1d" * 200]
+)
 def test_what_is_no_offset(text: str) -> None:
     assert offset_ms(text) is None
     with pytest.raises(NotationError, match="a duration such as 0, 10m, 1d2h or 24h-1ms"):
@@ -117,25 +127,35 @@ def test_durations_are_printed_in_the_largest_unit_that_fits(ms: int, text: str)
     assert duration_text(ms) == text
 
 
-# --- instants --------------------------------------------------------------------------------------------------
+# --- instants -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["2026-11-02T00:00:00Z", "2026-11-02T01:00:00+01:00", "2026-11-02T00:00:00.0009Z", "20261102T000000Z"])
+@pytest.mark.parametrize(
+    "text", ["2026-11-02T00:00:00Z", "2026-11-02T01:00:00+01:00", "2026-11-02T00:00:00.0009Z", "20261102T000000Z"]
+)
 def test_instants_are_told_apart_by_their_zone_alone(text: str) -> None:
     assert instant_ms(text) == MONDAY_MS
 
 
-@pytest.mark.parametrize("text", ["", "now", "2026-11-02", "2026-11-02T00:00:00", "2026-02-30T00:00:00Z", "1793577600000", "9" * 5_000])
+@pytest.mark.parametrize(
+    "text", ["", "now", "2026-11-02", "2026-11-02T00:00:00", "2026-02-30T00:00:00Z", "1793577600000", "9" * 5_000]
+)
 def test_what_is_no_instant(text: str) -> None:
     assert instant_ms(text) is None
     assert aware(text) is None
 
 
-@given(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-11, minutes=30)), timezone(timedelta(hours=14))])))
+@given(
+    st.datetimes(
+        timezones=st.sampled_from([UTC, timezone(timedelta(hours=-11, minutes=30)), timezone(timedelta(hours=14))])
+    )
+)
 def test_instants_are_whole_milliseconds_since_the_epoch(at: datetime) -> None:
     ms = epoch_ms(at)
     assert instant_ms(at.isoformat()) == ms
-    assert timedelta(0) <= at - (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)) < timedelta(milliseconds=1)
+    assert (
+        timedelta(0) <= at - (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)) < timedelta(milliseconds=1)
+    )
 
 
 @given(st.integers(min_value=0, max_value=limits.TS_MAX_MS))

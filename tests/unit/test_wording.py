@@ -23,7 +23,13 @@ CASES: list[tuple[str, Any, str, dict[str, Any], str]] = [
     (ABANDONED, False, "false", {}, "no cart add was left without a purchase for 24 h, in the last 7 days"),
     (ABANDONED, False, "true", {}, "no cart add was left without a purchase for 24 h, in the last 7 days (needs one)"),
     ("any(purchase, last 7d)", True, "false", {}, "a purchase in the last 7 days (needs none)"),
-    ("held(count(click, last 1h) > 3, 3d)", False, "true", {}, "not for 3 days without a break: clicks in the last hour > 3 (needs yes)"),
+    (
+        "held(count(click, last 1h) > 3, 3d)",
+        False,
+        "true",
+        {},
+        "not for 3 days without a break: clicks in the last hour > 3 (needs yes)",
+    ),
     ("any(purchase, last 7d)", False, "false", {}, "no purchase in the last 7 days"),
     ("any(purchase, last 7d)", True, "true", {}, "a purchase in the last 7 days"),
     ("any(cart -> click within 10m)", True, "true", {}, "a cart followed by a click within 10 minutes"),
@@ -34,7 +40,13 @@ CASES: list[tuple[str, Any, str, dict[str, Any], str]] = [
         {},
         "no cart followed by a click within 10 minutes in the last hour (needs one)",
     ),
-    ("sum(purchase.amount, last 90d)", 512.5, ">= 500", {}, "total amount of purchases in the last 90 days reached 512.5 (needs ≥ 500)"),
+    (
+        "sum(purchase.amount, last 90d)",
+        512.5,
+        ">= 500",
+        {},
+        "total amount of purchases in the last 90 days reached 512.5 (needs ≥ 500)",
+    ),
     ("since(purchase)", 90_000_000, "< 30d", {}, "time since the latest purchase is 1 day 1 hour (needs < 30 days)"),
     ("last(click.device)", "mobile", '== "mobile"', {}, "device of the latest click is mobile (needs = mobile)"),
     ("profile.age", None, "between 25 and 34", {}, "profile age is nothing (needs between 25 and 34)"),
@@ -47,7 +59,13 @@ CASES: list[tuple[str, Any, str, dict[str, Any], str]] = [
         {"against": 1_000},
         "time since the latest email is 5 seconds (needs < time since the latest click, now 1 second)",
     ),
-    ("time since the entry", 10_800_000, "< 5h", {"rule": "min_dwell"}, "time since the entry is 3 hours (needs < 5 hours)"),
+    (
+        "time since the entry",
+        10_800_000,
+        "< 5h",
+        {"rule": "min_dwell"},
+        "time since the entry is 3 hours (needs < 5 hours)",
+    ),
     (
         "place of yoga among the values by recency",
         21,
@@ -68,9 +86,13 @@ def test_facts_are_said_in_plain_words(expr: str, value: Any, needs: str, more: 
 
 def test_the_leaving_rule_of_what_was_entered_is_what_keeps_it() -> None:
     facts = [{"expr": "any(click, last 1m)", "value": True, "needs": "true", "rule": "exit_when"}]
-    assert change_words({"change": "entered", "segment": "s", "facts": facts})["reasons"] == ["stays while: a click in the last minute"]
+    assert change_words({"change": "entered", "segment": "s", "facts": facts})["reasons"] == [
+        "stays while: a click in the last minute"
+    ]
     gone = [{"expr": "any(*, session)", "value": False, "needs": "true", "rule": "from.when"}]
-    assert change_words({"change": "moved", "group": "g", "facts": gone})["reasons"] == ["no event in this session (needs one)"]
+    assert change_words({"change": "moved", "group": "g", "facts": gone})["reasons"] == [
+        "no event in this session (needs one)"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +172,15 @@ def test_durations(ms: int, said: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [(None, "nothing"), (True, "yes"), (1234, "1,234"), (0.83123, "0.8312"), (1234.5, "1,234.5"), ("a", "a"), (["a", 1], "a, 1")],
+    [
+        (None, "nothing"),
+        (True, "yes"),
+        (1234, "1,234"),
+        (0.83123, "0.8312"),
+        (1234.5, "1,234.5"),
+        ("a", "a"),
+        (["a", 1], "a, 1"),
+    ],
 )
 def test_values(value: Any, said: str) -> None:
     assert show(value) == said
@@ -159,7 +189,10 @@ def test_values(value: Any, said: str) -> None:
 @pytest.mark.parametrize(
     ("expression", "said"),
     [
-        ('count(click[category == "yoga" and price > 50], last 14d)', "clicks with category yoga and price > 50 in the last 14 days"),
+        (
+            'count(click[category == "yoga" and price > 50], last 14d)',
+            "clicks with category yoga and price > 50 in the last 14 days",
+        ),
         ("decay(purchase.amount, 14d)", "fading amount of purchases (half after 14 days)"),
         ("days(*, this month)", "days with events this month"),
         ("held(count(click, last 1h) > 3, 3d)", "3 days without a break: clicks in the last hour > 3"),

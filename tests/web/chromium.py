@@ -15,7 +15,8 @@ from selenium.webdriver.chrome.service import Service
 from tests.support.absent import absent
 
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update "
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update "
     "--disable-sync --disable-dev-shm-usage"
 )
 

@@ -62,7 +62,9 @@ async def served(worker: WebDeps) -> AsyncIterator[str]:
     """The worker's application on a real socket, as production serves it; gives its base URL."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(build_app(worker), loop="none", lifespan="on", log_config=None, **UVICORN_OPTIONS))  # type: ignore[arg-type]
+    server = uvicorn.Server(
+        uvicorn.Config(build_app(worker), loop="none", lifespan="on", log_config=None, **UVICORN_OPTIONS)
+    )  # type: ignore[arg-type]
     serving = asyncio.create_task(server.serve([listener]))
     while not server.started:
         await asyncio.sleep(0.01)

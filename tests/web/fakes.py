@@ -127,17 +127,27 @@ class FakeState:
         return self.reasons
 
     def status(self) -> Mapping[str, Any]:
-        partitions = [{"partition": 0, "state": "running", "watermark": self.watermark, "lag": 3, "users": len(self.users)}]
+        partitions = [
+            {"partition": 0, "state": "running", "watermark": self.watermark, "lag": 3, "users": len(self.users)}
+        ]
         refused = sum(problem.kind == "refused" for problem in self.problems_)
         rates = {"events_per_second": 812.5, "changes_per_second": 12.0, "commit_ms_p50": 9.1, "commit_ms_p99": 31.0}
-        head = {"worker": "worker-1", "partitions": partitions, "watermark": self.watermark, "lag": 3, "plan_digest": REF.digest}
+        head = {
+            "worker": "worker-1",
+            "partitions": partitions,
+            "watermark": self.watermark,
+            "lag": 3,
+            "plan_digest": REF.digest,
+        }
         return {**head, "definitions_refused": refused, **rates}
 
 
 class FakeCluster:
     """Cluster with fixed answers: `owners` by user, everybody else is here."""
 
-    def __init__(self, owners: Mapping[str, str] | None = None, peers: Sequence[str] = (), nobody: Sequence[str] = ()) -> None:
+    def __init__(
+        self, owners: Mapping[str, str] | None = None, peers: Sequence[str] = (), nobody: Sequence[str] = ()
+    ) -> None:
         self.owners = dict(owners or {})
         self.others = list(peers)
         self.nobody = set(nobody)
@@ -185,7 +195,9 @@ def describe(user: str, keys: Mapping[str, int]) -> UserView:
         clock=NOW - 5_000,
         seq=4,
         memberships=[
-            Membership(segment=name_of(key), value=value_of(key), group=None, since=since, facts=facts, flips_at=flips_at)
+            Membership(
+                segment=name_of(key), value=value_of(key), group=None, since=since, facts=facts, flips_at=flips_at
+            )
             for key, since in keys.items()
         ],
         profile={"age": 31, "city": "Oslo"},
@@ -212,7 +224,10 @@ def explain(user: str, segment: SegmentView, at: int, inside: bool) -> Explanati
         Fact('any(cart[action == "add"] without purchase within 24h, last 7d)', inside, "true"),
         Fact("any(purchase, last 7d)", True, "true"),
     ]
-    leaves = [Part(expr=facts[0].expr, holds=inside, fact=facts[0]), Part(expr=facts[1].expr, holds=True, fact=facts[1])]
+    leaves = [
+        Part(expr=facts[0].expr, holds=inside, fact=facts[0]),
+        Part(expr=facts[1].expr, holds=True, fact=facts[1]),
+    ]
     negation = Part(expr="not", op="not", holds=False, parts=leaves[1:])
     answer = Verdict(
         value=None,
@@ -228,7 +243,9 @@ def explain(user: str, segment: SegmentView, at: int, inside: bool) -> Explanati
     return Explanation(user_id=user, segment=segment.name, at=at, group=None, definition=segment, answers=[answer])
 
 
-def change(user: str = "u1", seq: int = 1, what: str = "entered", segment: str | None = "engaged", at: int = NOW, **more: Any) -> bytes:
+def change(
+    user: str = "u1", seq: int = 1, what: str = "entered", segment: str | None = "engaged", at: int = NOW, **more: Any
+) -> bytes:
     """One change as it is in the topic."""
     facts = [Fact("3 * count(cart, last 7d) + count(click, last 7d)", 21, ">= 20")]
     cause = more.pop("cause", None) or Cause("event", event_id=f"e{seq}", stream="click", ts=at)

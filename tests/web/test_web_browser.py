@@ -47,9 +47,13 @@ async def test_live_changes_appear_with_their_reasons(browser: webdriver.Chrome,
         happen(worker, "u7", 1)
         happen(worker, EVIL, 2, segment="interested_in", value=EVIL)
         first = await driver.until(
-            "document.querySelectorAll('#feed li').length == 2 && document.querySelector('#feed li:last-child').innerText"
+            "document.querySelectorAll('#feed li').length == 2 && document.querySelector('#feed "
+            "li:last-child').innerText"
         )
-        assert ("u7 entered engaged on a click" in first, "3 × carts + clicks in the last 7 days reached 21 (needs ≥ 20)" in first) == (
+        assert (
+            "u7 entered engaged on a click" in first,
+            "3 × carts + clicks in the last 7 days reached 21 (needs ≥ 20)" in first,
+        ) == (
             True,
             True,
         )
@@ -67,12 +71,15 @@ async def test_sizes_follow_without_a_reload_and_keep_the_focus(browser: webdriv
         await driver.open("/")
         await driver.js("document.querySelector('a.row[data-key=engaged]').focus()")
         worker.state.users["u9"] = {"engaged": NOW}  # type: ignore[attr-defined]
-        await driver.until("document.querySelector('a.row[data-key=engaged] .size').innerText", lambda text: text.strip() == "3")
+        await driver.until(
+            "document.querySelector('a.row[data-key=engaged] .size').innerText", lambda text: text.strip() == "3"
+        )
         assert await driver.js("document.activeElement.dataset.key") == "engaged"
         assert await driver.js("document.querySelector('a.row[data-key=engaged]').classList.contains('up')") is True
 
 
-# What a page shows, without what scripts make of it: times in words, colours that fade, the chart, where the feed was read from.
+# What a page shows, without what scripts make of it: times in words, colours that fade, the chart,
+# where the feed was read from.
 SHOWN = """(() => {
   const copy = document.createElement("div");
   for (const id of ["freshness", "notices", "main"]) copy.append(document.getElementById(id).cloneNode(true));
@@ -89,7 +96,8 @@ SHOWN = """(() => {
       const text = child.nodeType === 3 ? child.data.split(/\\s+/).filter(Boolean).join(" ") : "";
       if (text) lines.push(" ".repeat(depth) + text);
       if (child.nodeType !== 1) continue;
-      const attributes = [...child.attributes].filter((a) => a.value || a.name !== "class").map((a) => `${a.name}=${a.value}`).sort();
+      const attributes = [...child.attributes].filter((a) => a.value || a.name !== "class")
+      .map((a) => `${a.name}=${a.value}`).sort();
       lines.push(`${" ".repeat(depth)}<${child.tagName} ${attributes.join(" ")}>`);
       walk(child, depth + 1);
     }
@@ -109,22 +117,32 @@ PAGES = (
 
 
 async def much_happens(worker: WebDeps, seconds: float) -> None:
-    """Somebody comes and goes in everything a page can show, until the end; the last of it stays."""
+    """Somebody comes and goes in everything a page can show, until the end; the last of it
+    stays."""
     state = worker.state
     assert isinstance(state, FakeState)
     rows = [member_key("interested_in", f"s{value}") for value in ("yoga", "shoes", "mats", "bikes")]
     for step in range(int(seconds * 2)):
         user = f"u{step % 7}"
-        state.users[user] = {"engaged": NOW - step, rows[step % 4]: NOW, rows[(step + 1) % 4]: NOW} if step % 3 else {"lapsed": NOW - step}
+        state.users[user] = (
+            {"engaged": NOW - step, rows[step % 4]: NOW, rows[(step + 1) % 4]: NOW}
+            if step % 3
+            else {"lapsed": NOW - step}
+        )
         state.users["u1"] = {rows[step % 4]: NOW, "engaged" if step % 2 else "active": NOW}
         state.users["u9"] = {"lapsed": NOW} if step % 4 else {}
-        state.problems_ = [] if step % 5 else [DefinitionProblem(kind="refused", message="wrong", file="a.yaml", line=step, column=1)]
+        state.problems_ = (
+            [] if step % 5 else [DefinitionProblem(kind="refused", message="wrong", file="a.yaml", line=step, column=1)]
+        )
         state.counted = [0] if step % 6 else []
         state.watermark = NOW - step * 1_000
         state.reasons = ["it is catching up"] if step % 2 else []
         happen(worker, user, step + 1, what="entered" if step % 2 else "exited", at=NOW - 1_000)
         await asyncio.sleep(0.5)
-    state.counted, state.problems_ = [0], [DefinitionProblem(kind="refused", message="wrong", file="a.yaml", line=7, column=1)]
+    state.counted, state.problems_ = (
+        [0],
+        [DefinitionProblem(kind="refused", message="wrong", file="a.yaml", line=7, column=1)],
+    )
     state.reasons = ["it is catching up"]
 
 
@@ -151,7 +169,9 @@ async def test_an_open_page_is_what_a_reload_shows(browser: webdriver.Chrome, wo
     assert driver.complaints() == []
 
 
-async def test_doubled_keys_do_not_grow(browser: webdriver.Chrome, worker: WebDeps, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_doubled_keys_do_not_grow(
+    browser: webdriver.Chrome, worker: WebDeps, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = 0
 
     async def describe(user: str) -> UserView:
@@ -174,7 +194,10 @@ async def test_a_worker_that_goes_is_said_on_an_open_page_and_no_longer_when_it_
     browser: webdriver.Chrome, worker: WebDeps, path: str
 ) -> None:
     assert isinstance(worker.cluster, FakeCluster)
-    notices, partial = "document.getElementById('notices').innerText.trim()", "document.getElementById('main').hasAttribute('data-partial')"
+    notices, partial = (
+        "document.getElementById('notices').innerText.trim()",
+        "document.getElementById('main').hasAttribute('data-partial')",
+    )
     size = "document.querySelector('[data-key=size] b')?.innerText ?? ''"
 
     def other() -> WebDeps:
@@ -222,7 +245,9 @@ async def test_events_that_are_late_are_amber(browser: webdriver.Chrome, worker:
 @pytest.mark.parametrize("path", ["/", "/workers"])
 async def test_nothing_is_live_over_a_worker_that_is_stopped_or_dead(browser: webdriver.Chrome, path: str) -> None:
     state = "document.getElementById('connection').dataset.state"
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.web.stopped", stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.web.stopped", stdout=asyncio.subprocess.PIPE
+    )
     try:
         assert process.stdout is not None
         driver = Driver(browser, f"http://127.0.0.1:{int(await process.stdout.readline())}")
@@ -260,7 +285,9 @@ async def test_the_chart_draws_only_what_was_measured(browser: webdriver.Chrome,
         assert (await driver.text("#main")).count("measured since") == 1
 
 
-async def test_a_restarted_worker_is_found_again_and_nothing_is_missed(browser: webdriver.Chrome, worker: WebDeps) -> None:
+async def test_a_restarted_worker_is_found_again_and_nothing_is_missed(
+    browser: webdriver.Chrome, worker: WebDeps
+) -> None:
     async with served(worker) as base:
         driver = Driver(browser, base)
         await driver.open("/")
@@ -288,12 +315,21 @@ async def test_pausing_holds_the_feed(browser: webdriver.Chrome, worker: WebDeps
         await driver.until("document.querySelectorAll('#feed li').length == 1")
 
 
-async def test_every_page_fits_every_width_in_both_themes_without_a_complaint(browser: webdriver.Chrome, worker: WebDeps) -> None:
+async def test_every_page_fits_every_width_in_both_themes_without_a_complaint(
+    browser: webdriver.Chrome, worker: WebDeps
+) -> None:
     for seq in range(8):
         happen(worker, "u1", seq, at=NOW - seq * 7_000)
     async with served(worker) as base:
         driver = Driver(browser, base)
-        for path in ("/", "/segments/engaged", "/segments/interested_in", "/users/u1?segment=cart_abandoner", "/workers", "/users/nobody"):
+        for path in (
+            "/",
+            "/segments/engaged",
+            "/segments/interested_in",
+            "/users/u1?segment=cart_abandoner",
+            "/workers",
+            "/users/nobody",
+        ):
             for width in (1280, 390):
                 await driver.open(path, width)
                 await driver.until("document.readyState", lambda state: state == "complete")
@@ -319,4 +355,6 @@ async def test_the_keyboard_is_enough(browser: webdriver.Chrome, worker: WebDeps
         await asyncio.to_thread(browser.switch_to.active_element.send_keys, "u1", Keys.ENTER)
         await driver.until("document.querySelector('h1')?.innerText", lambda text: text == "u1")
         assert "leaves engaged" in await driver.text("#next")
-        assert await driver.js(f"[...document.querySelectorAll('a, button, input, select')].filter({UNNAMED}).length") == 0
+        assert (
+            await driver.js(f"[...document.querySelectorAll('a, button, input, select')].filter({UNNAMED}).length") == 0
+        )

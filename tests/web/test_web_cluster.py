@@ -36,7 +36,10 @@ class Cluster:
 
 def two() -> Cluster:
     """u1 is on A, u2 on B, and both know it."""
-    states = {A: FakeState({"u1": {"engaged": 1, "active": 1}}), B: FakeState({"u2": {"engaged": 2}, "u/3": {"engaged": 3}})}
+    states = {
+        A: FakeState({"u1": {"engaged": 1, "active": 1}}),
+        B: FakeState({"u2": {"engaged": 2}, "u/3": {"engaged": 3}}),
+    }
     return Cluster(states, {A: {"u2": B, "u/3": B, "ghost": B}, B: {"u1": A}})
 
 
@@ -93,7 +96,10 @@ async def test_sizes_are_summed_over_all_workers() -> None:
     async with cluster.client() as client:
         page = (await client.get("/api/segments")).json()
         local = (await client.get("/api/sizes?local=1")).json()
-    assert [(item["name"], item["size"]) for item in page["segments"] if item["size"]] == [("engaged", 3), ("active", 1)]
+    assert [(item["name"], item["size"]) for item in page["segments"] if item["size"]] == [
+        ("engaged", 3),
+        ("active", 1),
+    ]
     assert (local["sizes"], page["complete"]) == ({"engaged": 1, "active": 1}, True)
     assert (local["people"], local["in_segments"], local["known"]) == ({"engaged": 1, "active": 1}, 1, 1)
     assert page["totals"] == {"people_known": 3, "people_in_segments": 3, "memberships": 4, "changes_per_minute": 0}
@@ -111,7 +117,9 @@ async def test_a_worker_that_does_not_answer_makes_sizes_incomplete_not_wrong_in
     assert (status["missing"], len(status["workers"])) == ([B], 1)
 
 
-@pytest.mark.parametrize("path", ["/", "/segments/engaged", "/users/u1", "/users/nobody", "/users/u2", "/segments/nope", "/workers"])
+@pytest.mark.parametrize(
+    "path", ["/", "/segments/engaged", "/users/u1", "/users/nobody", "/users/u2", "/segments/nope", "/workers"]
+)
 async def test_a_worker_that_does_not_answer_is_said_on_every_page(path: str) -> None:
     cluster = two()
     async with cluster.client() as client:
@@ -173,7 +181,10 @@ async def test_events_are_in_up_to_the_worker_that_is_farthest_behind() -> None:
 
 
 async def test_members_are_merged_in_one_order() -> None:
-    states = {base: FakeState({f"u{n:02}": {"engaged": n} for n in range(20) if n % 3 == index}) for index, base in enumerate((A, B, C))}
+    states = {
+        base: FakeState({f"u{n:02}": {"engaged": n} for n in range(20) if n % 3 == index})
+        for index, base in enumerate((A, B, C))
+    }
     cluster = Cluster(states)
     async with cluster.client(B) as client:
         found, cursor = [], ""

@@ -29,8 +29,10 @@ EVIL = [
     "javascript:alert(1)",
     "&lt;b&gt;",
 ]
-_TAGS = """html head meta title link script body a header div img span nav form label svg circle path input kbd i button main footer
-h1 h2 h3 section b small em p ol ul li time code dl dt dd details summary meter table thead tbody tr th td article select option"""
+_TAGS = """html head meta title link script body a header div img span nav form label svg circle path input kbd i
+button main footer
+h1 h2 h3 section b small em p ol ul li time code dl dt dd details summary
+meter table thead tbody tr th td article select option"""
 TAGS_KNOWN = set(_TAGS.split())
 
 
@@ -144,13 +146,24 @@ def test_a_sparkline_draws_what_was_measured_and_nothing_else() -> None:
 
 async def test_a_segments_page(client: httpx.AsyncClient) -> None:
     shown = await page(client, "/segments/engaged")
-    assert ("3 * count(cart, last 7d) + count(click, last 7d) >= 20" in shown.words, "/users/u1" in shown.links) == (True, True)
+    assert ("3 * count(cart, last 7d) + count(click, last 7d) >= 20" in shown.words, "/users/u1" in shown.links) == (
+        True,
+        True,
+    )
     assert "carts in the last 7 days" in shown.words
 
 
 async def test_a_users_page(client: httpx.AsyncClient) -> None:
     shown = await page(client, "/users/u1")
-    for words in ("In 1 segment", "leaves engaged", "clicks in the last 7 days", "1 day 1 hour", "age", "31", "consent: marketing"):
+    for words in (
+        "In 1 segment",
+        "leaves engaged",
+        "clicks in the last 7 days",
+        "1 day 1 hour",
+        "age",
+        "31",
+        "consent: marketing",
+    ):
         assert words in " ".join(shown.words.split())
 
 

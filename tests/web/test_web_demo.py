@@ -22,7 +22,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.xdist_grou
 PICTURE_WANTED = "HYPERSEG_SCREENSHOT"
 FIRST_CHANGE_S = 20.0
 LIGHT, STILL = {"name": "prefers-color-scheme", "value": "light"}, {"name": "prefers-reduced-motion", "value": "reduce"}
-PATIENCE_S = 90.0 if os.environ.get("CI") else 60.0  # a machine that runs other tests beside this one is slower than a person's
+# A machine that runs other tests beside this one is slower than a person's.
+PATIENCE_S = 90.0 if os.environ.get("CI") else 60.0
 
 
 @pytest.fixture
@@ -36,7 +37,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "app.cli", "demo", "--no-browser", "--port", "0"]
-    # Whatever the environment says, the demonstration is the same; but a setting that does not exist is refused.
+    # Whatever the environment says, the demonstration is the same; but a setting that does not
+    # exist is refused.
     environment = {name: value for name, value in os.environ.items() if name != PICTURE_WANTED}
     environment |= {"TMPDIR": str(folder), "HYPERSEG_BROKER": "kafka://nowhere:1"}
     started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
@@ -139,7 +141,9 @@ LOOKED_AT_S = 320.0  # until the small charts, which hold five minutes, are full
 
 @pytest.mark.browser
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(PICTURE_WANTED not in os.environ, reason="makes the picture of the documentation: set HYPERSEG_SCREENSHOT=1")
+@pytest.mark.skipif(
+    PICTURE_WANTED not in os.environ, reason="makes the picture of the documentation: set HYPERSEG_SCREENSHOT=1"
+)
 async def test_the_picture_of_the_console(running: subprocess.Popen[str], browser: webdriver.Chrome) -> None:
     base = await asyncio.to_thread(address, running)
     await asyncio.to_thread(first_change, base, time.monotonic())

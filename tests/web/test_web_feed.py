@@ -104,14 +104,22 @@ def test_filters() -> None:
     moved = entry_of(0, 1, change("u2", what="moved", segment=None, group="lifecycle", from_="active", to="lapsed"))
     assert entered is not None
     assert moved is not None
-    assert [matches(entered, name, None) for name in (None, "interested_in", "interested_in:yoga", "interested_in:shoes", "yoga")] == [
+    assert [
+        matches(entered, name, None)
+        for name in (None, "interested_in", "interested_in:yoga", "interested_in:shoes", "yoga")
+    ] == [
         True,
         True,
         True,
         False,
         False,
     ]
-    assert [matches(moved, name, None) for name in ("lifecycle", "active", "lapsed", "other")] == [True, True, True, False]
+    assert [matches(moved, name, None) for name in ("lifecycle", "active", "lapsed", "other")] == [
+        True,
+        True,
+        True,
+        False,
+    ]
     assert [matches(moved, None, user) for user in ("u1", "u2")] == [False, True]
 
 
@@ -155,8 +163,13 @@ def test_all_segments_together() -> None:
     assert rates.all_per_minute(NOW) == 3
 
 
-@given(st.lists(st.tuples(st.integers(0, 30), st.dictionaries(st.sampled_from("ab"), st.integers(1, 9))), max_size=20), st.integers(0, 40))
-def test_sizes_are_what_was_measured_in_their_bucket_and_unknown_elsewhere(measures: list[tuple[int, dict[str, int]]], now: int) -> None:
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.dictionaries(st.sampled_from("ab"), st.integers(1, 9))), max_size=20),
+    st.integers(0, 40),
+)
+def test_sizes_are_what_was_measured_in_their_bucket_and_unknown_elsewhere(
+    measures: list[tuple[int, dict[str, int]]], now: int
+) -> None:
     history, known = SizeHistory(buckets=8), {}
     for bucket, people in sorted(measures, key=lambda measure: measure[0]):
         if bucket <= now:
@@ -165,7 +178,9 @@ def test_sizes_are_what_was_measured_in_their_bucket_and_unknown_elsewhere(measu
     at = now * limits.RATE_BUCKET_MS + 4_321
     buckets = range(now - 7, now + 1)
     for name in "abc":
-        assert history.series(name, at, 8) == [known[bucket].get(name, 0) if bucket in known else None for bucket in buckets]
+        assert history.series(name, at, 8) == [
+            known[bucket].get(name, 0) if bucket in known else None for bucket in buckets
+        ]
     kept = [bucket for bucket in known if bucket in buckets]
     assert history.since(at) == (min(kept) * limits.RATE_BUCKET_MS if kept else None)
 

@@ -1,4 +1,5 @@
-"""How the functions of the language are computed: a file a family, each with its overall and its sliding form (`contract`)."""
+"""How the functions of the language are computed: a file a family, each with its overall and its
+sliding form (`contract`)."""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
-"""What an aggregate promises: a cell of plain values, fed in the order of application, read at instants that never go back.
+"""What an aggregate promises: a cell of plain values, fed in the order of application, read at
+instants that never go back.
 
-Every family of `app.rules.functions` has an *overall* form (of all entries: `ever`, and inside one period of a calendar, session or range
-window) and, where its functions take a window, a *sliding* one (of the entries inside `last W`: t − W < ts ≤ t). A cell is a struct of
-plain values, so that state is bytes at any moment. At most `bound` entries are kept: past that a cell says that it is approximate.
-Reading may drop what has left the window; that changes no answer.
+Every family of `app.rules.functions` has an *overall* form (of all entries: `ever`, and inside one
+period of a calendar, session or range window) and, where its functions take a window, a *sliding*
+one (of the entries inside `last W`: t − W < ts ≤ t). A cell is a struct of plain values, so that
+state is bytes at any moment. At most `bound` entries are kept: past that a cell says that it is
+approximate. Reading may drop what has left the window; that changes no answer.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ NOT_YET = -(1 << 60)  # before every instant, and still a signed 64-bit integer 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a signal asks of its function's family. `window_ms` is 0 for the overall form; `bound` is how many entries may be kept."""
+    """What a signal asks of its function's family. `window_ms` is 0 for the overall form; `bound`
+    is how many entries may be kept."""
 
     row: Function
     demand: Demand = NOTHING_COMPARED
@@ -51,7 +54,8 @@ class Aggregate(ABC, Generic[C]):
         """Take an entry at `ts` (epoch ms) in; whether an answer may have changed, see `Demand`."""
 
     def approximate(self, cell: C) -> bool:
-        """Whether entries were merged or left out, so that the value is near the true one and not it."""
+        """Whether entries were merged or left out, so that the value is near the true one and not
+        it."""
         return False
 
 
@@ -60,7 +64,8 @@ class Overall(Aggregate[C]):
 
     @abstractmethod
     def read(self, cell: C, now: int) -> Any:
-        """The value; it changes with entries only (that of an age is the instant it counts from)."""
+        """The value; it changes with entries only (that of an age is the instant it counts
+        from)."""
 
 
 class Sliding(Aggregate[C]):
@@ -68,7 +73,8 @@ class Sliding(Aggregate[C]):
 
     @abstractmethod
     def read(self, cell: C, now: int) -> tuple[Any, int]:
-        """The value, and the instant until which it holds (excluded; NEVER: for good) if nothing more is added."""
+        """The value, and the instant until which it holds (excluded; NEVER: for good) if nothing
+        more is added."""
 
     def at_least(self, cell: C, now: int, k: int) -> tuple[bool, int]:
         """Whether a count has reached k ≥ 1, and until when that is so with no more entries."""
@@ -81,5 +87,6 @@ class LooksAhead(Sliding[C]):
 
     @abstractmethod
     def compare(self, cell: C, now: int, test: Callable[[Any], bool], limit: float | None) -> tuple[bool, int]:
-        """Whether the value passes `test`, and until when that is so with no more entries; or until it must be evaluated again. `limit`: the
-        number that `test` compares with by an order; None where it compares otherwise."""
+        """Whether the value passes `test`, and until when that is so with no more entries; or until
+        it must be evaluated again. `limit`: the number that `test` compares with by an order; None
+        where it compares otherwise."""

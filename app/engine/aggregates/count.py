@@ -44,7 +44,8 @@ class SlidingCountCell(msgspec.Struct, array_like=True, gc=False):
 
 
 class SlidingCount(Sliding[SlidingCountCell]):
-    """How many are inside the window. `keep`: as many as are worth keeping; `wake_at`: the counts at which an answer may change."""
+    """How many are inside the window. `keep`: as many as are worth keeping; `wake_at`: the counts
+    at which an answer may change."""
 
     cell = SlidingCountCell
 

@@ -11,7 +11,8 @@ from app.engine.aggregates.exact import added, pack, rounded_sum, unpack
 
 
 class HalfLife(msgspec.Struct, array_like=True, gc=False):
-    """The exact sum of one half-life's entries, numerator/2^exponent, each weighed as at its beginning; `index` counts half-lives since 1970."""
+    """The exact sum of one half-life's entries, numerator/2^exponent, each weighed as at its
+    beginning; `index` counts half-lives since 1970."""
 
     index: int
     numerator: int | str
@@ -25,11 +26,13 @@ class DecayCell(msgspec.Struct, array_like=True, gc=False):
 
 
 class Decay(Overall[DecayCell]):
-    """Σ value·2^(−age/half-life), forward decay (Cormode et al. 2009): each entry's weight grows with its time instead of all shrinking.
+    """Σ value·2^(−age/half-life), forward decay (Cormode et al. 2009): each entry's weight grows
+    with its time instead of all shrinking.
 
-    With ts = q·h + r an entry adds value·2^(r/h) to the exact sum of its half-life q. At t the sums are scaled by 2^(q − q_t), exactly,
-    added, and rounded once. A value below 2^−1000 counts as nothing (a double ends near 2^−1074), so entries much older than 1,000
-    half-lives need not be kept.
+    With ts = q·h + r an entry adds value·2^(r/h) to the exact sum of its half-life q. At t the sums
+    are scaled by 2^(q − q_t), exactly, added, and rounded once. A value below 2^−1000 counts as
+    nothing (a double ends near 2^−1074), so entries much older than 1,000 half-lives need not be
+    kept.
     """
 
     KEEP = 1_100
@@ -81,8 +84,8 @@ def _plus(num: int, k: int, other: int, k_other: int) -> tuple[int, int]:
 
 
 def rounded(value: float) -> float:
-    """To 12 significant digits: what is meant to be equal is equal, whatever a power of two lost in its last bits. Below FAINT it is
-    nothing."""
+    """To 12 significant digits: what is meant to be equal is equal, whatever a power of two lost in
+    its last bits. Below FAINT it is nothing."""
     return float(f"{value:.11e}") if abs(value) >= FAINT else 0.0
 
 

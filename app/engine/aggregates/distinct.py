@@ -13,14 +13,16 @@ Key = str | int
 
 
 class DistinctCell(msgspec.Struct, array_like=True, gc=False):
-    """The keys (each → 1, or its latest instant, least recent first), and whether there were more than are kept."""
+    """The keys (each → 1, or its latest instant, least recent first), and whether there were more
+    than are kept."""
 
     seen: dict[Key, int]
     beyond: bool = False
 
 
 class Distinct(Overall[DistinctCell]):
-    """How many there were. `keep`: as many as are worth keeping (None: `bound`); past the bound the number is a lower bound."""
+    """How many there were. `keep`: as many as are worth keeping (None: `bound`); past the bound the
+    number is a lower bound."""
 
     cell = DistinctCell
 

@@ -1,4 +1,5 @@
-"""Entries of a sliding window as parallel lists, oldest first: what has left it, and the older half merged where there are too many."""
+"""Entries of a sliding window as parallel lists, oldest first: what has left it, and the older half
+merged where there are too many."""
 
 from __future__ import annotations
 

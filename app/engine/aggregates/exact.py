@@ -1,8 +1,9 @@
 """Exact sums of doubles: the same answer in whatever order values come and go.
 
-Every finite double is n / 2^k with integers n, k. A sum kept as such a pair never rounds, so taking a value out again leaves no residue;
-Python's integer division rounds the quotient once, correctly. That gives what `math.fsum` gives, one value at a time (Shewchuk 1997
-reaches it with float expansions).
+Every finite double is n / 2^k with integers n, k. A sum kept as such a pair never rounds, so taking
+a value out again leaves no residue; Python's integer division rounds the quotient once, correctly.
+That gives what `math.fsum` gives, one value at a time (Shewchuk 1997 reaches it with float
+expansions).
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def added(num: int, k: int, value: float) -> tuple[int, int]:
 
 
 def scaled_sum(values: Iterable[float], k: int) -> int:
-    """Σ value·2^k, which must be whole for every value. A power of two changes no digit of a double, so this is exact."""
+    """Σ value·2^k, which must be whole for every value. A power of two changes no digit of a
+    double, so this is exact."""
     scale = 2.0 ** min(k, 1_023)
     try:
         if k <= 1_023:
@@ -38,12 +40,14 @@ def scaled_sum(values: Iterable[float], k: int) -> int:
 
 
 def interval_of(value: float | None, thresholds: tuple[float, ...]) -> tuple[int, int]:
-    """Where a value lies among ascending thresholds: it compares with each of them as any other value of the same interval does."""
+    """Where a value lies among ascending thresholds: it compares with each of them as any other
+    value of the same interval does."""
     return (-1, -1) if value is None else (bisect_left(thresholds, value), bisect_right(thresholds, value))
 
 
 def rounded_sum(num: int, k: int) -> float | int | None:
-    """num/2^k rounded once to a double; an int when it was summed from whole numbers; None beyond a double's range."""
+    """num/2^k rounded once to a double; an int when it was summed from whole numbers; None beyond a
+    double's range."""
     return num if k == 0 and -(2**63) <= num < 2**63 else rounded_mean(num, k, 1)
 
 

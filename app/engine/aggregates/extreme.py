@@ -41,7 +41,8 @@ class Extreme(Overall[ExtremeCell]):
 
 
 class SlidingExtremeCell(msgspec.Struct, array_like=True, gc=False):
-    """A monotonic queue: the entries that may yet be the extreme, oldest first, and whether some were left out."""
+    """A monotonic queue: the entries that may yet be the extreme, oldest first, and whether some
+    were left out."""
 
     times: list[int]
     values: list[Number]

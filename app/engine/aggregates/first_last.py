@@ -20,7 +20,8 @@ class EdgeCell(msgspec.Struct, array_like=True, gc=False):
 
 
 class FirstLast(Overall[EdgeCell]):
-    """The value at the earliest or latest entry of all; of entries of one instant, in the order of application."""
+    """The value at the earliest or latest entry of all; of entries of one instant, in the order of
+    application."""
 
     cell = EdgeCell
 

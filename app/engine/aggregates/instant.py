@@ -1,4 +1,5 @@
-"""since and since_first: the instant of the latest and of the first entry, from which an age counts."""
+"""since and since_first: the instant of the latest and of the first entry, from which an age
+counts."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ class InstantCell(msgspec.Struct, array_like=True, gc=False):
 
 
 class Instant(Overall[InstantCell]):
-    """The instant of the first or latest entry. `age_ms`: the smallest age that it is compared with, None where it is used otherwise."""
+    """The instant of the first or latest entry. `age_ms`: the smallest age that it is compared
+    with, None where it is used otherwise."""
 
     cell = InstantCell
 

@@ -1,7 +1,9 @@
-"""median and quantile: the value below which a share q of the entries lies, interpolated linearly between neighbouring order statistics.
+"""median and quantile: the value below which a share q of the entries lies, interpolated linearly
+between neighbouring order statistics.
 
-Of n values in order, the quantile q is at position q·(n − 1), counted from 0; between two positions it lies on the line between their values
-(Hyndman and Fan 1996, definition 7). It is exact, and rounded once.
+Of n values in order, the quantile q is at position q·(n − 1), counted from 0; between two positions
+it lies on the line between their values (Hyndman and Fan 1996, definition 7). It is exact, and
+rounded once.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ _HALF = 0.5
 
 
 class QuantileCell(msgspec.Struct, array_like=True, gc=False):
-    """The different values, ascending; how many entries each stands for; whether neighbours were merged."""
+    """The different values, ascending; how many entries each stands for; whether neighbours were
+    merged."""
 
     values: list[Number]
     counts: list[int]
@@ -31,7 +34,8 @@ class QuantileCell(msgspec.Struct, array_like=True, gc=False):
 
 
 class Quantile(Overall[QuantileCell]):
-    """Of all entries; past `bound` different values the two nearest neighbours are merged at their mean."""
+    """Of all entries; past `bound` different values the two nearest neighbours are merged at their
+    mean."""
 
     cell = QuantileCell
 

@@ -1,6 +1,8 @@
-"""sum and avg, exact whatever comes and goes: over all entries (`Total`) and over those inside `last W` (`SlidingTotal`).
+"""sum and avg, exact whatever comes and goes: over all entries (`Total`) and over those inside
+`last W` (`SlidingTotal`).
 
-`thresholds` (ascending) are all that a sum is compared with; None: its whole value is used, and every entry may change an answer.
+`thresholds` (ascending) are all that a sum is compared with; None: its whole value is used, and
+every entry may change an answer.
 """
 
 from __future__ import annotations
@@ -55,8 +57,9 @@ class Total(Overall[TotalCell]):
 
 
 class SlidingTotalCell(msgspec.Struct, array_like=True, gc=False):
-    """The entries' instants and values, oldest first, and how many entries each value stands for (None: one); the exact sum of the values,
-    numerator/2^exponent; and how many values are negative."""
+    """The entries' instants and values, oldest first, and how many entries each value stands for
+    (None: one); the exact sum of the values, numerator/2^exponent; and how many values are
+    negative."""
 
     times: list[int]
     values: list[Number]
@@ -77,7 +80,9 @@ class SlidingTotal(LooksAhead[SlidingTotalCell]):
     cell = SlidingTotalCell
     AHEAD = 64  # exits looked at for the one that changes an answer; then it is asked again
 
-    def __init__(self, window_ms: int, mean: bool, thresholds: tuple[float, ...] | None = None, bound: int = MAX_POINTS) -> None:
+    def __init__(
+        self, window_ms: int, mean: bool, thresholds: tuple[float, ...] | None = None, bound: int = MAX_POINTS
+    ) -> None:
         self._w = window_ms
         self._mean = mean
         self._thresholds = thresholds
@@ -111,11 +116,14 @@ class SlidingTotal(LooksAhead[SlidingTotalCell]):
         n = cell.entries
         return rounded_mean(num, k, n - 1) if n > 1 else None
 
-    def _matters(self, cell: SlidingTotalCell, value: float, before: float | None, thresholds: tuple[float, ...]) -> bool:
+    def _matters(
+        self, cell: SlidingTotalCell, value: float, before: float | None, thresholds: tuple[float, ...]
+    ) -> bool:
         """Whether an entry may change a comparison, now or earlier than was foreseen.
 
-        Above a limit only what makes the sum smaller (what is below the mean's limit) brings the passing nearer, below it only the
-        contrary; and while every value is positive, time alone never lifts a sum above anything.
+        Above a limit only what makes the sum smaller (what is below the mean's limit) brings the
+        passing nearer, below it only the contrary; and while every value is positive, time alone
+        never lifts a sum above anything.
         """
         below, upto = interval_of(before, thresholds)
         rises, falls = (value > thresholds[-1], value < thresholds[0]) if self._mean else (value >= 0, value <= 0)
@@ -165,7 +173,8 @@ class SlidingTotal(LooksAhead[SlidingTotalCell]):
         return self._value(unpack(cell.numerator), cell.exponent, cell.entries, cell.values), cell.times[0] + self._w
 
     def _value(self, num: int, k: int, n: int, values: list[float], start: int = 0) -> float | int | None:
-        """num/2^k, or its n-th part: what `values` from `start` on come to. Whole numbers sum to one, whatever has left the window."""
+        """num/2^k, or its n-th part: what `values` from `start` on come to. Whole numbers sum to
+        one, whatever has left the window."""
         if self._mean:
             return rounded_mean(num, k, n)
         whole = k and abs(num) >> k >= _WHOLE and all(v % 1 == 0 for v in values[start:])
@@ -174,11 +183,14 @@ class SlidingTotal(LooksAhead[SlidingTotalCell]):
     def approximate(self, cell: SlidingTotalCell) -> bool:
         return cell.weights is not None
 
-    # --- looking ahead -----------------------------------------------------------------------------------------
+    # --- looking ahead ---------------------------------------------------------------------------
 
-    def compare(self, cell: SlidingTotalCell, now: int, test: Callable[[float | None], bool], limit: float | None) -> tuple[bool, int]:
-        """Whether the value passes `test`, and until when that is so with no more entries; where none of the next AHEAD exits changes it,
-        until it must be asked again. `limit`: the number that `test` compares with by an order; None where it does otherwise."""
+    def compare(
+        self, cell: SlidingTotalCell, now: int, test: Callable[[float | None], bool], limit: float | None
+    ) -> tuple[bool, int]:
+        """Whether the value passes `test`, and until when that is so with no more entries; where
+        none of the next AHEAD exits changes it, until it must be asked again. `limit`: the number
+        that `test` compares with by an order; None where it does otherwise."""
         value, until = self.read(cell, now)
         truth = test(value)
         if until >= NEVER or self._settled(cell, value, limit):
@@ -195,21 +207,24 @@ class SlidingTotal(LooksAhead[SlidingTotalCell]):
         return truth, times[self.AHEAD - 1] + self._w if len(times) > self.AHEAD else NEVER
 
     def _settled(self, cell: SlidingTotalCell, value: float | None, limit: float | None) -> bool:
-        """Whether the value is below the limit and time alone never lifts it: a sum whose entries are all positive."""
+        """Whether the value is below the limit and time alone never lifts it: a sum whose entries
+        are all positive."""
         return not self._mean and not cell.negatives and value is not None and limit is not None and value < limit
 
     def _exits(self, cell: SlidingTotalCell, value: float | None, limit: float | None) -> Iterable[int]:
-        """Of the next AHEAD entries those with whose exit the value may pass `limit`; of entries of one instant the last, for they leave
-        together."""
+        """Of the next AHEAD entries those with whose exit the value may pass `limit`; of entries of
+        one instant the last, for they leave together."""
         times = cell.times
         last = len(times) - 1
         return (i for i in self._candidates(cell, value, limit) if i == last or times[i] != times[i + 1])
 
     def _candidates(self, cell: SlidingTotalCell, value: float | None, limit: float | None) -> Iterable[int]:
-        """The places at which an estimate in doubles, less its error, cannot say on which side of `limit` the rest stays.
+        """The places at which an estimate in doubles, less its error, cannot say on which side of
+        `limit` the rest stays.
 
-        A sum of n doubles is within (n - 1)·2^-53·Σ|v| of the exact one (Higham, *Accuracy and Stability of Numerical Algorithms*, 4.2).
-        The error taken here is four times that, for whole numbers are rounded to doubles too, and so is the value itself.
+        A sum of n doubles is within (n - 1)·2^-53·Σ|v| of the exact one (Higham, *Accuracy and
+        Stability of Numerical Algorithms*, 4.2). The error taken here is four times that, for whole
+        numbers are rounded to doubles too, and so is the value itself.
         """
         near = cell.values[: self.AHEAD]
         if limit is None or value is None:

@@ -1,8 +1,10 @@
-"""How answers are made of answers: (truth, until) of a whole from those of its parts, and of values from those of operands.
+"""How answers are made of answers: (truth, until) of a whole from those of its parts, and of values
+from those of operands.
 
-`until` may be early, never late: whoever is woken by it evaluates again. That makes it composable: a conjunction that is false stays false at
-least as long as any one of its false parts does, and while it is true at least as long as the first part that may change. Functions take
-(state, now, value_key), `value_key` being the key of the `for_each` value or None.
+`until` may be early, never late: whoever is woken by it evaluates again. That makes it composable:
+a conjunction that is false stays false at least as long as any one of its false parts does, and
+while it is true at least as long as the first part that may change. Functions take (state, now,
+value_key), `value_key` being the key of the `for_each` value or None.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from app.rules.ast import ArithOp, CompareOp, Node
 Answer = tuple[bool, int]
 Condition = Callable[[UserState, int, str | None], Answer]
 
-CALENDAR_STEPS_MAX = 400  # hours looked ahead for another answer of hour(), weekday(), date(): over two weeks; then it is evaluated again
+# Hours looked ahead for another answer of hour(), weekday(), date(): over two weeks; then it is
+# evaluated again.
+CALENDAR_STEPS_MAX = 400
 
 
 def negative(found: tuple[Any, int]) -> tuple[Any, int]:
@@ -186,8 +190,8 @@ def since_against(op: CompareOp, signal: Signal, ms: int) -> Condition:
 
 
 def stretched(part: Condition) -> Condition:
-    """A condition that depends on the calendar alone, with `until` moved to where it really changes; the answer is the same for every user,
-    so it is remembered."""
+    """A condition that depends on the calendar alone, with `until` moved to where it really
+    changes; the answer is the same for every user, so it is remembered."""
     memo: dict[str | None, tuple[int, bool, int]] = {}
 
     def answer(state: UserState, now: int, value_key: str | None) -> Answer:
@@ -209,7 +213,8 @@ def stretched(part: Condition) -> Condition:
 
 
 def falling(read: Reading, test: Callable[[Any], bool], above: bool) -> Condition:
-    """A comparison of what only falls while no event comes: once it is below, only an event can change that."""
+    """A comparison of what only falls while no event comes: once it is below, only an event can
+    change that."""
 
     def answer(state: UserState, now: int, value_key: str | None) -> Answer:
         value, until = read(state, now, value_key)

@@ -1,6 +1,8 @@
-"""Trees → functions. A condition gives (truth, until): the answer holds from `now` until the instant `until` (excluded) if no event comes.
+"""Trees → functions. A condition gives (truth, until): the answer holds from `now` until the
+instant `until` (excluded) if no event comes.
 
-How such answers combine is in `answers`; what changes with every millisecond is solved in `crossings`.
+How such answers combine is in `answers`; what changes with every millisecond is solved in
+`crossings`.
 """
 
 from __future__ import annotations
@@ -49,14 +51,20 @@ HORIZON_MS = limits.WINDOW_MS_MAX  # how far ahead a crossing of since() or deca
 
 
 class Compiler:
-    """Compiles the trees of one plan. `signals` by key; `refs` gives, for a segment's name, the function that reads the membership."""
+    """Compiles the trees of one plan. `signals` by key; `refs` gives, for a segment's name, the
+    function that reads the membership."""
 
-    def __init__(self, signals: Mapping[int, Signal], calendar: Calendar, membership: Callable[[str], Callable[[UserState], bool]]) -> None:
+    def __init__(
+        self,
+        signals: Mapping[int, Signal],
+        calendar: Calendar,
+        membership: Callable[[str], Callable[[UserState], bool]],
+    ) -> None:
         self._signals = signals
         self._calendar = calendar
         self._membership = membership
 
-    # --- conditions --------------------------------------------------------------------------------------------
+    # --- conditions ------------------------------------------------------------------------------
 
     def condition(self, node: Node, owner: str) -> Condition:
         """The condition of a tree that belongs to the segment `owner`."""
@@ -77,7 +85,10 @@ class Compiler:
                 is_in = self._membership(name)
                 return lambda state, now, value_key: (is_in(state), NEVER)
             case ast.Consent(name):
-                return lambda state, now, value_key: ((found := state.consent.get(name)) is not None and found[1] is True, NEVER)
+                return lambda state, now, value_key: (
+                    (found := state.consent.get(name)) is not None and found[1] is True,
+                    NEVER,
+                )
             case ast.Between():
                 return self.condition(between(node), owner)
             case ast.Compare() | ast.In() | ast.TextTest() | ast.Matches() | ast.IsNull():
@@ -86,7 +97,9 @@ class Compiler:
             case _:
                 return test1(self.reading(node, owner), lambda v: v is True)
 
-    def _comparison(self, node: ast.Compare | ast.In | ast.TextTest | ast.Matches | ast.IsNull, owner: str) -> Condition:
+    def _comparison(
+        self, node: ast.Compare | ast.In | ast.TextTest | ast.Matches | ast.IsNull, owner: str
+    ) -> Condition:
         match node:
             case ast.Compare(op, ast.Literal() as left, ast.Aggregate() as right):
                 return self._compare(ast.Compare(MIRRORED[op], right, left), owner)
@@ -104,7 +117,11 @@ class Compiler:
 
     def _moving_in(self, operand: Node, items: ast.ListOf, negated: bool, owner: str) -> Condition:
         """`in` for what changes with every millisecond: one comparison for each item."""
-        within = ast.Or(tuple(ast.Compare("==", operand, item) for item in items.items)) if items.items else ast.Literal(False, "bool")
+        within = (
+            ast.Or(tuple(ast.Compare("==", operand, item) for item in items.items))
+            if items.items
+            else ast.Literal(False, "bool")
+        )
         return self.condition(ast.And((ast.IsNull(operand, True), ast.Not(within))) if negated else within, owner)
 
     def _compare(self, node: ast.Compare, owner: str) -> Condition:
@@ -153,7 +170,7 @@ class Compiler:
             case _:
                 assert_never(op)
 
-    # --- values that change with every millisecond -------------------------------------------------------------
+    # --- values that change with every millisecond -----------------------------------------------
 
     def _moving(self, op: CompareOp, left: Node, right: Node, owner: str) -> Condition:
         if _is_age(left) and isinstance(right, ast.Duration):
@@ -222,10 +239,11 @@ class Compiler:
 
         return faded
 
-    # --- values ------------------------------------------------------------------------------------------------
+    # --- values ----------------------------------------------------------------------------------
 
     def reading(self, node: Node, owner: str) -> Reading:
-        """A value and until when it holds; for since() and decay() the value at `now`, whose `until` says nothing of its growth."""
+        """A value and until when it holds; for since() and decay() the value at `now`, whose
+        `until` says nothing of its growth."""
         match node:
             case ast.Literal(value, _):
                 return lambda state, now, value_key: (value, NEVER)
@@ -249,12 +267,14 @@ class Compiler:
             case ast.Aggregate():
                 return self._aggregate_reading(node, owner)
             case (
-                ast.And() | ast.Or() | ast.Not() | ast.Held() | ast.SegmentRef() | ast.Consent() | ast.Between() | ast.Compare()
+                ast.And() | ast.Or() | ast.Not() | ast.Held() | ast.SegmentRef() | ast.Consent()
+                | ast.Between() | ast.Compare()
                 | ast.In() | ast.TextTest() | ast.Matches() | ast.IsNull()
             ):  # fmt: skip
                 return self.condition(node, owner)
             case ast.Field() | ast.WithinKm() | ast.ListOf() | ast.Events() | ast.Chain() | ast.Absence():
-                raise TypeError(f"{type(node).__name__} has no value for a user")  # the types of the language see to it
+                # The types of the language see to it.
+                raise TypeError(f"{type(node).__name__} has no value for a user")
             case _:
                 assert_never(node)
 
@@ -283,10 +303,13 @@ def profile_value(state: UserState, path: Path) -> Any:
 
 
 def _only_falls(node: Node) -> bool:
-    """Whether the value can only fall while no event comes: counts of events and chains, their sums, and non-negative multiples."""
+    """Whether the value can only fall while no event comes: counts of events and chains, their
+    sums, and non-negative multiples."""
     match node:
         case ast.Aggregate(_, selector):
-            return row_of(node).compared == "counts" and not any(isinstance(part, ast.Absence) for part in ast.nodes(selector))
+            return row_of(node).compared == "counts" and not any(
+                isinstance(part, ast.Absence) for part in ast.nodes(selector)
+            )
         case ast.Arith("+", left, right):
             return _only_falls(left) and _only_falls(right)
         case ast.Arith("*", ast.Literal(value, "number"), other) | ast.Arith("*", other, ast.Literal(value, "number")):
@@ -302,7 +325,9 @@ _OF_A_USER = (ast.Aggregate, ast.Profile, ast.Consent, ast.Held, ast.SegmentRef,
 
 def _reads_calendar_only(node: Node) -> bool:
     parts = list(ast.nodes(node))
-    return any(isinstance(part, ast.Calendar) for part in parts) and not any(isinstance(part, _OF_A_USER) for part in parts)
+    return any(isinstance(part, ast.Calendar) for part in parts) and not any(
+        isinstance(part, _OF_A_USER) for part in parts
+    )
 
 
 def _is_age(node: Node) -> TypeGuard[ast.Aggregate]:

@@ -1,9 +1,10 @@
 """Comparisons of values that change with every millisecond: when do they cross?
 
-`since(…)` grows by one a millisecond and `decay(…)` shrinks by a power of two. An expression of them is, as far as it is linear, a *form*
-a + b·Δ + Σ cₕ·2^(−Δ/h) of the time Δ ahead; what is not linear is kept as a tree of forms. `next_crossing` finds the first later millisecond
-at which a comparison of two forms gives another answer: it proves stretches constant by interval arithmetic (Moore 1966) and halves those
-it cannot prove, down to the millisecond.
+`since(…)` grows by one a millisecond and `decay(…)` shrinks by a power of two. An expression of
+them is, as far as it is linear, a *form* a + b·Δ + Σ cₕ·2^(−Δ/h) of the time Δ ahead; what is not
+linear is kept as a tree of forms. `next_crossing` finds the first later millisecond at which a
+comparison of two forms gives another answer: it proves stretches constant by interval arithmetic
+(Moore 1966) and halves those it cannot prove, down to the millisecond.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ from app.rules.ast import ArithOp, CompareOp
 
 Interval = tuple[float, float]
 
-EVALUATIONS_MAX = 4_000  # of bounds or points in one search: about 4 ms; what is proven by then is kept and the rest searched at its end
-# Least progress of a search that ran out: two sides equal to the last digits for good must not keep a worker busy.
+# Of bounds or points in one search: about 4 ms; what is proven by then is kept and the rest
+# searched at its end.
+EVALUATIONS_MAX = 4_000
+# Least progress of a search that ran out: two sides equal to the last digits for good must not keep
+# a worker busy.
 RECHECK_MS = limits.SECOND_MS
 SLACK = 1e-11  # relative: ten times what rounding to 12 digits can move a value
 
@@ -36,8 +40,8 @@ class Form(Protocol):
 
 @dataclass(slots=True)
 class Linear:
-    """a + b·Δ + Σ c·2^(−Δ/h). Where it was folded out of others, `tree` is how the definition spells it: a point is worth what that
-    gives, to the last digit."""
+    """a + b·Δ + Σ c·2^(−Δ/h). Where it was folded out of others, `tree` is how the definition
+    spells it: a point is worth what that gives, to the last digit."""
 
     a: float
     b: float = 0
@@ -53,7 +57,11 @@ class Linear:
         return value
 
     def bounds(self, start: int, end: int) -> Interval:
-        low, high = (self.a + self.b * start, self.a + self.b * end) if self.b >= 0 else (self.a + self.b * end, self.a + self.b * start)
+        low, high = (
+            (self.a + self.b * start, self.a + self.b * end)
+            if self.b >= 0
+            else (self.a + self.b * end, self.a + self.b * start)
+        )
         slack = self.slack(end)
         for h, c in self.decays:
             first, last = c * 2.0 ** (-start / h), c * 2.0 ** (-end / h)
@@ -65,7 +73,11 @@ class Linear:
 
     def slack(self, end: int) -> float:
         """How far folding may have moved it from what its tree gives, for Δ ≤ end."""
-        return 0.0 if self.tree is None else SLACK * (abs(self.a) + abs(self.b) * end + sum(abs(c) for _, c in self.decays))
+        return (
+            0.0
+            if self.tree is None
+            else SLACK * (abs(self.a) + abs(self.b) * end + sum(abs(c) for _, c in self.decays))
+        )
 
     def plus(self, other: Linear, sign: int) -> Linear:
         decays = dict(self.decays)
@@ -120,7 +132,8 @@ def _wider(low: float, high: float) -> Interval:
 
 
 def combine(op: ArithOp, left: Form, right: Form) -> Form | None:
-    """left op right, as a linear form where that is possible; None where it is null for good, divided by what stays zero."""
+    """left op right, as a linear form where that is possible; None where it is null for good,
+    divided by what stays zero."""
     if op == "/" and isinstance(right, Linear) and right.constant and not right.at(0):
         return None
     tree = Combined(op, left, right)
@@ -142,9 +155,15 @@ def _folded(op: ArithOp, left: Linear, right: Linear) -> Linear | None:
 
 
 def next_crossing(
-    op: CompareOp, test: Callable[[float | None, float | None], bool], left: Form, right: Form, truth: bool, horizon: int
+    op: CompareOp,
+    test: Callable[[float | None, float | None], bool],
+    left: Form,
+    right: Form,
+    truth: bool,
+    horizon: int,
 ) -> tuple[int, bool]:
-    """(Δ, found): the first Δ in 1 … horizon at which `left op right` is not `truth`; without one, how far it is proven to hold.
+    """(Δ, found): the first Δ in 1 … horizon at which `left op right` is not `truth`; without one,
+    how far it is proven to hold.
 
     `test` compares two values, null included. Δ and horizon are milliseconds.
     """
@@ -162,7 +181,9 @@ def next_crossing(
 
 
 class _Search:
-    def __init__(self, op: CompareOp, test: Callable[[float | None, float | None], bool], left: Form, right: Form, truth: bool) -> None:
+    def __init__(
+        self, op: CompareOp, test: Callable[[float | None, float | None], bool], left: Form, right: Form, truth: bool
+    ) -> None:
         self._op, self._test, self._left, self._right, self._truth = op, test, left, right, truth
         self._left_over = EVALUATIONS_MAX
         self.proven = 0
@@ -172,7 +193,8 @@ class _Search:
         return self._left_over <= 0
 
     def first(self, start: int, end: int) -> int | None:
-        """The first crossing in start … end; None when there is none (then `proven` is `end`) or when the search is spent."""
+        """The first crossing in start … end; None when there is none (then `proven` is `end`) or
+        when the search is spent."""
         stack = [(start, end)]
         while stack and not self.spent:
             low, high = stack.pop()

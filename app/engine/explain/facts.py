@@ -1,7 +1,7 @@
 """Why: the conditions that decided a change, with their values at that instant.
 
-The facts of an entry each satisfy their `needs`, those of an exit each fail theirs (or satisfy those of `exit_when`), and nobody needs
-the history to check it.
+The facts of an entry each satisfy their `needs`, those of an exit each fail theirs (or satisfy
+those of `exit_when`), and nobody needs the history to check it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ class FactWriter:
         self._reasons: dict[tuple[int, str, bool], Reason] = {}
 
     def reason(self, unit: Unit, rule: str, alone: bool = False) -> Reason:
-        """A segment's rule as a tree of reasons: `when`, `exit_when` or `not exit_when`, the two last of a segment that has one. `alone`:
-        each part is told for itself, whatever stands before it."""
+        """A segment's rule as a tree of reasons: `when`, `exit_when` or `not exit_when`, the two
+        last of a segment that has one. `alone`: each part is told for itself, whatever stands
+        before it."""
         found = self._reasons.get((unit.index, rule, alone))
         if found is None:
             assert unit.segment is not None
@@ -52,11 +53,13 @@ class FactWriter:
         return facts
 
     def standing(self, state: UserState, at: int, unit: Unit, value_key: str | None) -> list[Fact]:
-        """The facts that keep a user in (or out of) a segment at an instant, whether or not they were so when it was entered."""
+        """The facts that keep a user in (or out of) a segment at an instant, whether or not they
+        were so when it was entered."""
         return self._told(state, at, unit, value_key, "when", self.reason(unit, "when").holds(state, at, value_key))
 
     def _of_segment(self, state: UserState, at: int, unit: Unit, value_key: str | None, entered: bool) -> list[Fact]:
-        """Why the user is in (or out) now. A correction, and a move to a segment that had been entered before, tell what keeps it so."""
+        """Why the user is in (or out) now. A correction, and a move to a segment that had been
+        entered before, tell what keeps it so."""
         if value_key is not None and not state.values.get(unit.name, {}).get(value_key):
             return [self._evicted(unit, value_key)]
         own = member_key(unit.name, value_key)
@@ -68,7 +71,14 @@ class FactWriter:
     def _why_in(self, state: UserState, at: int, unit: Unit, value_key: str | None, since: int) -> list[Fact]:
         assert unit.segment is not None
         if unit.dwell_ms and self._wants_out(state, at, unit, value_key):
-            return [Fact("time since the entry", at - since, f"< {duration_text(unit.segment.min_dwell_ms)}", rule="min_dwell")]
+            return [
+                Fact(
+                    "time since the entry",
+                    at - since,
+                    f"< {duration_text(unit.segment.min_dwell_ms)}",
+                    rule="min_dwell",
+                )
+            ]
         if unit.segment.exit_when is None:
             return self._told(state, at, unit, value_key, "when", True)
         entering = since == at and self.reason(unit, "when").holds(state, at, value_key)
@@ -96,7 +106,12 @@ class FactWriter:
         assert unit.segment is not None
         assert value_key is not None
         most = unit.segment.max_per_user
-        return Fact(f"place of {scalar_value(value_key)} among the values by recency", most + 1, f"<= {most}", rule="max_per_user")
+        return Fact(
+            f"place of {scalar_value(value_key)} among the values by recency",
+            most + 1,
+            f"<= {most}",
+            rule="max_per_user",
+        )
 
 
 def _from(fact: Fact) -> Fact:

@@ -1,6 +1,8 @@
-"""A condition's tree, compiled to tell why: which of its parts decide an answer, and the facts that these give.
+"""A condition's tree, compiled to tell why: which of its parts decide an answer, and the facts that
+these give.
 
-A true conjunction is decided by all its parts, a false one by its false parts; a disjunction the other way round.
+A true conjunction is decided by all its parts, a false one by its false parts; a disjunction the
+other way round.
 """
 
 from __future__ import annotations
@@ -76,7 +78,8 @@ class Negation(Reason):
 
 @dataclass(slots=True)
 class Atom(Reason):
-    """A part without parts. `subject` is what the fact names; `read` its value, `against` that of an operand that is not constant."""
+    """A part without parts. `subject` is what the fact names; `read` its value, `against` that of
+    an operand that is not constant."""
 
     subject: str
     needs: str
@@ -109,8 +112,8 @@ class ReasonCompiler:
         self._signals = signals
 
     def reason(self, node: Node, owner: str, negated: bool = False, alone: bool = False) -> Reason:
-        """The tree of a condition of the segment `owner`. A fact below an odd number of `not` (`negated`) needs the contrary of what it
-        says, unless each part is to be told `alone`."""
+        """The tree of a condition of the segment `owner`. A fact below an odd number of `not`
+        (`negated`) needs the contrary of what it says, unless each part is to be told `alone`."""
 
         def below(part: Node, turned: bool = False) -> Reason:
             return self.reason(part, owner, negated is not turned and not alone, alone)
@@ -156,7 +159,8 @@ def _split(node: Node, negated: bool) -> tuple[Node | None, str, Node | None]:
         case ast.Between(operand, low, high) if isinstance(low, _CONSTANT) and isinstance(high, _CONSTANT):
             return operand, f"{no}between {text(low)} and {text(high)}", None
         case ast.In(operand, items, isnt):
-            listed = f"{'not in' if isnt else 'in'} {text(items)}"  # `not in` is false for null, not (in) is true
+            # `not in` is false for null, not (in) is true.
+            listed = f"{'not in' if isnt else 'in'} {text(items)}"
             return operand, f"not ({listed})" if negated else listed, None
         case ast.Matches(operand, pattern):
             return operand, f"{no}matches {msgspec.json.encode(pattern).decode()}", None

@@ -1,8 +1,11 @@
-"""Where a signal's entries come from: events, the instants at which a chain completes, those at which an absence completes.
+"""Where a signal's entries come from: events, the instants at which a chain completes, those at
+which an absence completes.
 
-A *pattern* is fed the user's events in the order of application; what it finds are *matches*. `feed` gives the contexts of the matches that
-exist *because* of this event, all at its time; `advance(cell, now)` those that time alone completed up to `now`, oldest first; `due(cell)`
-the next instant of those (NEVER: none pending). `mask` has a bit for each `Events` leaf of the selector that the event satisfies.
+A *pattern* is fed the user's events in the order of application; what it finds are *matches*.
+`feed` gives the contexts of the matches that exist *because* of this event, all at its time;
+`advance(cell, now)` those that time alone completed up to `now`, oldest first; `due(cell)` the next
+instant of those (NEVER: none pending). `mask` has a bit for each `Events` leaf of the selector that
+the event satisfies.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ Cell = Any  # of the one pattern that made it
 
 
 class MatchContext(msgspec.Struct, array_like=True, gc=False):
-    """What a match knows of its event: its number among the user's events, the start of its session (epoch ms), the fields that are read."""
+    """What a match knows of its event: its number among the user's events, the start of its session
+    (epoch ms), the fields that are read."""
 
     number: int
     session_start: int
@@ -94,10 +98,12 @@ class EventPattern(Pattern):
 
 
 class ChainCell(msgspec.Struct, array_like=True, gc=False):
-    """`best[j]`: the latest first event of a chain over steps 0…j that ended before `instant` (−1: none).
+    """`best[j]`: the latest first event of a chain over steps 0…j that ended before `instant` (−1:
+    none).
 
-    Events that share the instant may follow each other in any order, so they are collected until time goes on: `tied` counts them by the
-    steps they satisfy (a mask), `waiting` has the contexts of last steps that no chain reached yet.
+    Events that share the instant may follow each other in any order, so they are collected until
+    time goes on: `tied` counts them by the steps they satisfy (a mask), `waiting` has the contexts
+    of last steps that no chain reached yet.
     """
 
     best: list[int]
@@ -109,8 +115,8 @@ class ChainCell(msgspec.Struct, array_like=True, gc=False):
 class ChainPattern(Pattern):
     """A -> B -> … within d.
 
-    For each prefix of the steps only its latest possible start matters. A chain through the events of one instant exists when distinct ones
-    can be matched to the steps that `best` leaves open.
+    For each prefix of the steps only its latest possible start matters. A chain through the events
+    of one instant exists when distinct ones can be matched to the steps that `best` leaves open.
     """
 
     cell_type = ChainCell
@@ -152,7 +158,8 @@ class ChainPattern(Pattern):
         return sorted(done, key=lambda found: found.number) if len(done) > 1 else done
 
     def _completes(self, cell: ChainCell, ts: int, own: int) -> bool:
-        """Whether a last event with the steps `own` has a chain, using what was before the instant and the other events of the instant."""
+        """Whether a last event with the steps `own` has a chain, using what was before the instant
+        and the other events of the instant."""
         best = cell.best
         others = {mask: left for mask, n in cell.tied.items() if (left := n - (mask == own)) > 0}
         last = len(self._bits) - 1
@@ -221,7 +228,8 @@ class KeyedChainPattern(Pattern):
         return self._chain.feed(chain, ts, mask, context)
 
     def _prune(self, chains: dict[str, ChainCell], ts: int) -> None:
-        """Those that can no longer be completed go, and if none can be spared the least recent one."""
+        """Those that can no longer be completed go, and if none can be spared the least recent
+        one."""
         for key in [k for k, c in chains.items() if max(c.instant, *c.best) < ts - self._within]:
             del chains[key]
         if len(chains) > MAX_POINTS:
@@ -247,7 +255,8 @@ B = TypeVar("B", bound=msgspec.Struct)
 
 
 class AbsenceCell(msgspec.Struct, Generic[A, B], array_like=True, gc=False):
-    """The cells of A and of B; the beginnings pending, oldest first; the latest b's; whether some beginnings were left out."""
+    """The cells of A and of B; the beginnings pending, oldest first; the latest b's; whether some
+    beginnings were left out."""
 
     first: A
     missing: B
@@ -257,7 +266,8 @@ class AbsenceCell(msgspec.Struct, Generic[A, B], array_like=True, gc=False):
 
 
 class AbsencePattern(Pattern):
-    """A without B within d: an a completes at ts + d, unless a b comes at its instant or later, and before that."""
+    """A without B within d: an a completes at ts + d, unless a b comes at its instant or later, and
+    before that."""
 
     def __init__(self, first: Pattern, missing: Pattern, on: Path | None, within_ms: int) -> None:
         self._first = first
@@ -275,7 +285,9 @@ class AbsencePattern(Pattern):
         self._apply(cell, ts, starts, stops)
         return _NONE
 
-    def _apply(self, cell: AbsenceCell[Any, Any], ts: int, starts: list[MatchContext], stops: list[MatchContext]) -> None:
+    def _apply(
+        self, cell: AbsenceCell[Any, Any], ts: int, starts: list[MatchContext], stops: list[MatchContext]
+    ) -> None:
         pending, latest = cell.pending, cell.latest
         for a in starts:
             if not (latest.instant == ts and any(self._prevents(key, number, a) for key, number in latest.preventing)):

@@ -1,7 +1,8 @@
 """An aggregate behind a window: which entries count at an instant, and until when.
 
-Most windows are about instants alone (`Timed`); a session is the user's (`SessionWindow`), so calls carry the state. Cells are the
-aggregate's own where the window slides or never ends; those of a calendar period or a session say which one they belong to.
+Most windows are about instants alone (`Timed`); a session is the user's (`SessionWindow`), so calls
+carry the state. Cells are the aggregate's own where the window slides or never ends; those of a
+calendar period or a session say which one they belong to.
 """
 
 from __future__ import annotations
@@ -72,9 +73,12 @@ class Window(ABC):
 
 
 class Timed(Window):
-    """A window about instants alone: `adder`, `reader` and `counter` are its methods without the state, and without a layer between."""
+    """A window about instants alone: `adder`, `reader` and `counter` are its methods without the
+    state, and without a layer between."""
 
-    def __init__(self, aggregate: Aggregate[Any], empty: Any, adder: Add, reader: Read, counter: AtLeast | None = None) -> None:
+    def __init__(
+        self, aggregate: Aggregate[Any], empty: Any, adder: Add, reader: Read, counter: AtLeast | None = None
+    ) -> None:
         super().__init__(aggregate, empty)
         self.adder = adder
         self.reader = reader
@@ -150,8 +154,9 @@ class PeriodWindow(Timed):
 class SessionWindow(Window):
     """`session`: a cell counts while its session is the current one and has not ended.
 
-    An absence may complete when no session is on, at the very instant at which an event then begins one: it is inside. So a match between
-    sessions is kept as that of a session which begins with it.
+    An absence may complete when no session is on, at the very instant at which an event then begins
+    one: it is inside. So a match between sessions is kept as that of a session which begins with
+    it.
     """
 
     def __init__(self, aggregate: Overall[Any], empty: Any, gap_ms: int) -> None:

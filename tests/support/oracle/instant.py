@@ -62,7 +62,11 @@ class Instant(Values):
         return super().leaf(node)
 
     def aggregate(self, node: ast.Aggregate) -> Any:
-        chosen = [moment for moment in moments(node.selector, self.past) if moment.ts <= self.t and self.inside(node.window, moment)]
+        chosen = [
+            moment
+            for moment in moments(node.selector, self.past)
+            if moment.ts <= self.t and self.inside(node.window, moment)
+        ]
         if node.fn == "decay":
             return decay(chosen, node, self.t)
         if node.field is not None:
@@ -115,7 +119,7 @@ class Instant(Values):
         return next(i for i, (start, end) in enumerate(self.runs()) if start <= ts <= end)
 
 
-# --- functions of a field -----------------------------------------------------------------------------------------
+# --- functions of a field -----------------------------------------------------------------------
 
 
 def _scalars(chosen: list[Moment], path: tuple[str, ...]) -> list[Any]:
