@@ -35,7 +35,7 @@ PACE_S = 0.01  # shortest: under a trickle of events a round each would be all t
 PACE_LOADED_S = 0.05  # after a round of LOADED_RECORDS or more: then throughput counts, and there is enough to do meanwhile
 LOADED_RECORDS = 500
 LATEST, EARLIEST = -1, -2
-_QUESTIONS = 2  # a connection of its own: on the fetches' it would wait behind their long polls
+QUESTIONS = 2  # a connection of its own: on the fetches' it would wait behind their long polls, on the group's behind a join
 _ASK_S_MAX = 10.0
 
 
@@ -227,7 +227,7 @@ class Fetching:
             client.force_metadata_update()
             raise KafkaError("a partition has no leader just now")
         isolation = self._consumer._fetcher._isolation_level
-        answer = await client.send(node, OffsetRequest(-1, isolation, list(topics.items())), group=_QUESTIONS)
+        answer = await client.send(node, OffsetRequest(-1, isolation, list(topics.items())), group=QUESTIONS)
         found = {}
         for topic, partitions in answer.topics:
             for partition, code, _timestamp, offset in partitions:

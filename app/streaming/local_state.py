@@ -126,8 +126,8 @@ class LocalUsers:
     # ------------------------------------------------------------------------------------------ health
     def unready(self) -> list[str]:
         reasons = list(self._trouble())
-        if self._tasks.assigned is None:
-            reasons.append("the consumer group has not assigned partitions yet")
+        if self._tasks.dealing:
+            reasons.append("the consumer group is assigning partitions")
         for partition, task in sorted(self._tasks.tasks.items()):
             core = task.core
             if task.reason:

@@ -89,6 +89,10 @@ class TaskDeps:
     transactional: bool = True
 
 
+class RoundLost(Exception):
+    """A chunk did not arrive, and the consumer will not bring its records again: whoever carried it took it for one of an old session."""
+
+
 class PartitionTask:
     """One partition. `run` it; `offer` it chunks; `stop` it.
 
@@ -107,6 +111,7 @@ class PartitionTask:
         self._letter_bytes_max: int | None = None
         self._session = random.getrandbits(62)
         self._number = 0
+        self._lost = False
         self._wake = asyncio.Event()
         self._stopping = False
         self._held: set[str] = set()
@@ -120,9 +125,17 @@ class PartitionTask:
 
     def offer(self, chunk: Chunk) -> None:
         """A chunk of this partition; one of an earlier session is dropped, since that session's
-        successor reads it again."""
+        successor reads it again.
+
+        A chunk that is not the next one of this session ends the session: without those before it
+        the partition would stand still.
+        """
         core = self.core
-        if core is None or chunk.session != self._session or chunk.number != self._number:
+        if core is None or chunk.session != self._session:
+            return
+        if chunk.number != self._number:
+            self._lost = True
+            self._wake.set()
             return
         self._number += 1
         core.offer(chunk.lanes)
@@ -173,6 +186,8 @@ class PartitionTask:
                 log.warning("the transaction was ended by the broker; beginning again", partition=self.partition)
             except Poisoned as poisoned:
                 self._set_aside(poisoned)
+            except RoundLost:
+                log.warning("records were lost on their way from the consumer; reading them again", partition=self.partition)
             except TooLarge:
                 self._letter_bytes_max = _LETTER_BYTES_SAFE
             except (KafkaError, OSError, TimeoutError, HypersegError, ValueError) as error:
@@ -263,6 +278,7 @@ class PartitionTask:
         )  # fmt: skip
         self._session += 1
         self._number = 0
+        self._lost = False
         self._held.clear()
         self.core = core
         await deps.input.start(self.partition, self._session, start.offsets, start.ends, start.asof)
@@ -297,6 +313,8 @@ class PartitionTask:
         expired_at = time.monotonic()
         while not self._stopping:
             self._wake.clear()
+            if self._lost:
+                raise RoundLost
             async with deps.turn:
                 busy = core.step(deps.now())
             self._flow(core)

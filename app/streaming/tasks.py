@@ -16,7 +16,10 @@ log = get_logger(__name__)
 
 
 class PartitionTasks:
-    """`assigned` is None until the group has answered for the first time."""
+    """`assigned` is None until the group has answered for the first time.
+
+    `dealing` holds before that, and between a revocation and the next assignment: this worker has no partitions then.
+    """
 
     def __init__(self, deps: TaskDeps, metrics: StreamMetrics) -> None:
         self._deps = deps
@@ -24,6 +27,7 @@ class PartitionTasks:
         self._tasks: dict[int, PartitionTask] = {}
         self._lock = asyncio.Lock()
         self.assigned: frozenset[int] | None = None
+        self.dealing = True
         self.closed = False
         metrics.read_partitions(self._now)
 
@@ -55,10 +59,12 @@ class PartitionTasks:
                 task = PartitionTask(partition, self._deps, self._metrics.partition(partition))
                 self._tasks[partition] = task
                 task.begin()
+            self.dealing = False
         log.info("assigned", partitions=sorted(wanted))
 
     async def revoke(self) -> None:
         """Ends all tasks, each with a last commit: the group is about to deal the partitions anew."""
+        self.dealing = True
         async with self._lock:
             await self._end(list(self._tasks))
 

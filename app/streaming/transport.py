@@ -20,11 +20,12 @@ from typing import Any, TypeVar
 import aiokafka
 import faust
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, NoError, RebalanceInProgressError, for_code
+from aiokafka.protocol.group import HeartbeatRequest
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from app.streaming.fetching import EARLIEST, LATEST, Fetching
+from app.streaming.fetching import EARLIEST, LATEST, QUESTIONS, Fetching
 from app.streaming.records import Chunk
 
 T = TypeVar("T")
@@ -141,6 +142,24 @@ class ChunkTransport(driver.Transport):
     input_topics: Sequence[str]
 
 
+async def _confirmed(client: Any, coordinator: Any) -> bool:
+    """Asks the coordinator with a heartbeat, and does nothing about the answer: joining anew is aiokafka's own business.
+
+    aiokafka's `_do_heartbeat` takes every refusal for the end of its membership. It is called between two joins only; called from
+    outside it waits behind a join that is under way, is answered for the generation before, and throws away the membership that this
+    join has just brought: the group deals the partitions again, and waits a session timeout for a member that is none any more.
+    Hence a connection of our own, and an answer counts only for the generation that was asked about.
+    """
+    while True:
+        asked = coordinator.generation, coordinator.member_id
+        node = coordinator.coordinator_id
+        if node is None or not coordinator.member_id:
+            return False
+        answer = await client.send(node, HeartbeatRequest(coordinator.group_id, *asked), group=QUESTIONS)
+        if (coordinator.generation, coordinator.member_id) == asked:
+            return for_code(answer.error_code) in (NoError, RebalanceInProgressError)
+
+
 class KafkaInput:
     """What partition tasks need of the consumer, from the worker's own event loop."""
 
@@ -165,10 +184,13 @@ class KafkaInput:
         return [TopicPartition(topic, partition) for topic in self._topics]
 
     async def is_member(self) -> bool:
-        """Whether the group's coordinator takes this worker for a member of the present generation, asked now."""
+        """Whether the group's coordinator takes this worker for a member of the present generation, asked now.
+
+        False while it has no generation yet, or no coordinator. Raises KafkaError when the coordinator does not answer.
+        """
         thread = self.thread
-        coordinator = thread._ensure_consumer()._coordinator
-        return bool(await thread.in_thread(coordinator._do_heartbeat()))
+        consumer = thread._ensure_consumer()
+        return bool(await thread.in_thread(_confirmed(consumer._client, consumer._coordinator)))
 
     def has(self, partition: int) -> bool:
         """Whether the partition of every topic is assigned to this worker."""

@@ -100,11 +100,14 @@ def test_the_command_prints_its_address_and_leaves_no_process_behind(
 ) -> None:
     command = [sys.executable, "-m", "app.cli", "broker", "--port", "0", "--dir", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as running:
-        assert running.stdout is not None
-        assert running.stdout.readline().startswith("kafka://127.0.0.1:")
-        (child,) = _children(running.pid)
-        running.send_signal(signum)
-        code = running.wait(40)
+        try:
+            assert running.stdout is not None
+            assert running.stdout.readline().startswith("kafka://127.0.0.1:")
+            (child,) = _children(running.pid)
+            running.send_signal(signum)
+            code = running.wait(40)
+        finally:
+            running.kill()
     assert code == (-signal.SIGKILL if signum == signal.SIGKILL else 0)
     _await_end(child)
 

@@ -13,61 +13,45 @@ import pytest
 
 from app.broker.local import LocalKafka
 from app.streaming.process import now_ms
-from tests.support.absent import shared_data
 from tests.support.kafka import produce
-from tests.support.workers import ROOT, TOPICS, Cluster, assert_same, by_id, cluster, replayed, sorted_events, until
+from tests.support.workers import ROOT, assert_same, by_id, cluster, replayed, until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-async def load(made: Cluster, path: Path) -> None:
-    await made.create_topics()
-    by_topic: dict[str, list[tuple[bytes, bytes]]] = {}
-    for event in sorted_events(path):
-        by_topic.setdefault(TOPICS[event["type"]], []).append((event["user_id"].encode(), orjson.dumps(event)))
-    for topic, records in by_topic.items():
-        await produce(made.bootstrap, made.topic(topic), records)
-
-
-async def some_changes(made: Cluster, count: int) -> bool:
-    return len(await made.changes()) >= count
-
-
 @pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
-async def test_the_broker_goes_and_comes_back(own_kafka: LocalKafka, tmp_path: Path, kill: bool) -> None:
-    log = shared_data("retailrocket.jsonl.gz")
+async def test_the_broker_goes_and_comes_back(own_kafka: LocalKafka, simulated_log: Path, tmp_path: Path, kill: bool) -> None:
     with cluster(own_kafka.bootstrap, tmp_path, commit_events=40, commit_interval="5ms") as made:
-        await load(made, log)
+        await made.load(simulated_log)
         started = now_ms()
         worker = made.start()
-        await until(lambda: some_changes(made, 1_000), 60, worker.log)
+        await until(lambda: made.has_changes(1_000), 60, worker.log)
         own_kafka.kill() if kill else own_kafka.stop()
-        await asyncio.sleep(14)
+        await asyncio.sleep(14)  # longer than a session, and than a worker stays ready without a word from its broker
         assert worker.alive
         assert not await worker.ready()
         own_kafka.start()
         found = await made.quiet(timeout_s=120)
         assert worker.alive
-    assert_same(by_id(found, started), replayed(log, made.segments, tmp_path / "replay.jsonl", started))
+    assert_same(by_id(found, started), replayed(simulated_log, made.segments, tmp_path / "replay.jsonl", started))
 
 
-async def test_a_frozen_worker_wakes_up_as_a_zombie(kafka: str, tmp_path: Path) -> None:
+async def test_a_frozen_worker_wakes_up_as_a_zombie(kafka: str, shop_log: Path, tmp_path: Path) -> None:
     """It is stopped in the middle of its work, others take over, it wakes up with open transactions, and cannot commit one."""
-    log = shared_data("retailrocket.jsonl.gz")
     with cluster(kafka, tmp_path, commit_events=40, commit_interval="5ms") as made:
-        await load(made, log)
+        await made.load(shop_log)
         started = now_ms()
         zombie = made.start("a")
-        await until(lambda: some_changes(made, 1_000), 60, zombie.log)
+        await until(lambda: made.has_changes(1_000), 60, zombie.log)
         zombie.signal(signal.SIGSTOP)
         other = made.start("b")
         before = len(await made.changes())
-        await until(lambda: some_changes(made, before + 500), 60, other.log)
+        await until(lambda: made.has_changes(before + 500), 60, made.logs)
         zombie.signal(signal.SIGCONT)
         found = await made.quiet(timeout_s=120)
         assert zombie.alive
         assert other.alive
-    assert_same(by_id(found, started), replayed(log, made.segments, tmp_path / "replay.jsonl", started))
+    assert_same(by_id(found, started), replayed(shop_log, made.segments, tmp_path / "replay.jsonl", started))
 
 
 async def test_timers_fire_in_silence_and_any_worker_knows_the_owner(kafka: str, tmp_path: Path) -> None:
@@ -82,7 +66,7 @@ async def test_timers_fire_in_silence_and_any_worker_knows_the_owner(kafka: str,
         ts = now_ms()
         users = [f"u{n}" for n in range(20)]
         await produce(kafka, made.topic("clicks"), [(u.encode(), orjson.dumps({"user_id": u, "ts": ts})) for u in users])
-        await until(lambda: some_changes(made, 40), 20, first.log)
+        await until(lambda: made.has_changes(40), 20, made.logs)
         changes = await made.changes()
         assert sorted((c["user_id"], c["change"], c["at"]) for c in changes) == sorted(
             (u, change, at) for u in users for change, at in (("entered", ts), ("exited", ts + 3_000))

@@ -1,16 +1,21 @@
 """Fixtures and helpers for tests that talk to a broker.
 
-`kafka`         the address of a real Apache Kafka, one for the whole session (mark such tests `kafka`: they then run in one xdist worker)
+`kafka`         the address of a real Apache Kafka, one for the whole session
 `kafka_server`  the same broker as an object; `own_kafka` a fresh one for a test that stops or kills it
 `embedded`      the address of a fresh embedded broker
+
+Mark tests that use one of the first three `kafka`: they then run one after another in one xdist worker, and Kafka's jars are there
+before the first test begins: on a fresh machine Maven fetches them once, before anybody's time is taken.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +33,28 @@ CACHE = Path("~/.cache/hyperseg").expanduser()
 _numbers = itertools.count(1)
 
 
-def _started(folder: Path) -> LocalKafka:
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if not session.config.option.collectonly and any(item.get_closest_marker("kafka") for item in session.items):
+        _lacking()
+
+
+@cache
+def _lacking() -> str:
+    """What this machine lacks to run Kafka, a sentence, or "". Fetches the jars if need be: one process, while the others wait for it."""
     try:
-        jars.fetch(CACHE)
         jars.java()
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with (CACHE / "fetching.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            jars.fetch(CACHE)
     except Unreachable as error:
-        absent(str(error))
+        return str(error)
+    return ""
+
+
+def _started(folder: Path) -> LocalKafka:
+    if lacking := _lacking():
+        absent(lacking)
     return LocalKafka(folder, CACHE).start()
 
 

@@ -19,7 +19,7 @@ import orjson
 
 from app.broker.topics import Shape, Topic, ensure_topics
 from app.offline.eventfiles import read_lines
-from tests.support.kafka import consume, fresh
+from tests.support.kafka import consume, fresh, produce
 
 ROOT = Path(__file__).resolve().parents[2]
 TOPICS = {"click": "clicks", "cart": "carts", "purchase": "purchases", "profile": "profiles"}
@@ -49,6 +49,15 @@ class Cluster:
         names = [*TOPICS.values(), "segment-changes"]
         await ensure_topics(self.bootstrap, [Topic(self.topic(name)) for name in names], Shape(partitions))
 
+    async def load(self, path: Path) -> None:
+        """Produces a shop log, sorted by time, into its topics, which are created."""
+        await self.create_topics()
+        by_topic: dict[str, list[tuple[bytes, bytes]]] = {}
+        for event in sorted_events(path):
+            by_topic.setdefault(TOPICS[event["type"]], []).append((event["user_id"].encode(), orjson.dumps(event)))
+        for topic, records in by_topic.items():
+            await produce(self.bootstrap, self.topic(topic), records)
+
     def start(self, data: str = "a", **settings: Any) -> Process:
         """A worker on the data directory named `data`."""
         port = _free_port()
@@ -72,6 +81,10 @@ class Cluster:
         """All committed changes, partition by partition in the order of the log."""
         return [orjson.loads(record.value) for record in await consume(self.bootstrap, self.topic("segment-changes"))]
 
+    async def has_changes(self, count: int) -> bool:
+        """Whether so many changes are committed."""
+        return len(await self.changes()) >= count
+
     async def quiet(self, seconds: float = 4.0, timeout_s: float = 90.0) -> list[dict[str, Any]]:
         """The changes once every worker is ready and no more have come for a while."""
         deadline = time.monotonic() + timeout_s
@@ -82,7 +95,7 @@ class Cluster:
                 return found
             before = len(found)
             await asyncio.sleep(seconds)
-        raise AssertionError("not quiet in time\n" + "\n".join(p.log()[-3000:] for p in self.running))
+        raise AssertionError(f"not quiet in time\n{self.logs()}")
 
     async def ready(self) -> bool:
         """Whether some worker runs and all that run are ready."""
@@ -90,7 +103,11 @@ class Cluster:
         return bool(alive) and all([await process.ready() for process in alive])
 
     async def until_ready(self, timeout_s: float = 60.0) -> None:
-        await until(self.ready, timeout_s, lambda: "\n".join(p.log()[-3000:] for p in self.running))
+        await until(self.ready, timeout_s, self.logs)
+
+    def logs(self) -> str:
+        """The ends of the logs of all workers, for a test that fails."""
+        return "\n".join(f"{process.url}\n{process.log()[-3_000:]}" for process in self.running)
 
     def stop(self) -> None:
         for process in self.running:

@@ -83,5 +83,15 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
         pass
 
 
-def test_a_real_shop_log() -> None:
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_whole_shop_log_is_read_from_a_compressed_file(simulated_log: Path, tmp_path: Path, suffix: str) -> None:
+    lines = simulated_log.read_bytes().splitlines()
+    with open_out(tmp_path / f"shop.jsonl{suffix}") as out:
+        out.writelines(line + b"\n" for line in lines)
+    assert list(read_lines(tmp_path / f"shop.jsonl{suffix}")) == lines
+    assert len(lines) > 10_000
+
+
+@pytest.mark.shared_data
+def test_a_real_shop_log_is_read_whole() -> None:
     assert sum(1 for line in read_lines(shared_data("retailrocket.jsonl.gz")) if line) == 9_385

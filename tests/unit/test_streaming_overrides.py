@@ -109,10 +109,15 @@ def test_connections_are_by_node_and_group_and_group_two_is_free() -> None:
     assert 2 not in [int(group) for group in ConnectionGroup]
 
 
-def test_a_heartbeat_says_whether_we_are_a_member_and_its_task_whether_the_coordinator_lives() -> None:
+def test_aiokafkas_own_heartbeat_drops_the_membership_so_that_we_send_ours() -> None:
     text = source(group_coordinator.GroupCoordinator._do_heartbeat)
-    assert "if error_type is Errors.NoError:" in text
-    assert "return True" in text
+    assert "HeartbeatRequest(self.group_id, self.generation, self.member_id)" in text
+    assert "elif error_type is Errors.IllegalGenerationError:" in text
+    assert text.count("self.reset_generation()") == 2
+    assert "self.member_id = JoinGroupRequest.UNKNOWN_MEMBER_ID" in source(group_coordinator.GroupCoordinator.reset_generation)
+
+
+def test_the_coordinators_task_says_whether_it_lives() -> None:
     assert "self._coordination_task = create_task(" in source(group_coordinator.GroupCoordinator)
     assert inspect.iscoroutinefunction(group_coordinator.GroupCoordinator.fetch_committed_offsets)
 
