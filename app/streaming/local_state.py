@@ -24,7 +24,8 @@ from tables.members import ANY
 
 
 class LocalUsers:
-    """See the protocol for what each method promises. `identity` is what the status page says besides numbers."""
+    """See the protocol for what each method promises. `identity` is what the status page says
+    besides numbers."""
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class LocalUsers:
         self.events_rate = Rate(lambda: metrics.events_total)
         self.changes_rate = Rate(lambda: metrics.changes_total)
 
-    # ---------------------------------------------------------------------------------------- one user
+    # --- one user --------------------------------------------------------------------------------
     def owns(self, user: str) -> bool:
         return self._core(user) is not None
 
@@ -66,7 +67,8 @@ class LocalUsers:
         state, present = found
         if at is not None and at < state.clock:
             raise InputError(
-                f"at {at} is before this user's last event or timer ({state.clock}): the state cannot answer it; use hyperseg replay"
+                f"at {at} is before this user's last event or timer ({state.clock}): the state cannot "
+                "answer it; use hyperseg replay"
             )
         names = [segment] if segment is not None else [s.name for s in self._engine.plan.segments]
         answers = [explain_segment(self._engine, state, name, present if at is None else at) for name in names]
@@ -77,7 +79,8 @@ class LocalUsers:
         return task.core if task is not None and task.state == "running" else None
 
     async def _state(self, user: str) -> tuple[Any, int] | None:
-        """The user's state and the present instant; LookupError when the partition is not here any more."""
+        """The user's state and the present instant; LookupError when the partition is not here
+        any more."""
         core = self._core(user)
         if core is None:
             raise LookupError(user)
@@ -91,7 +94,7 @@ class LocalUsers:
             raise LookupError(user) from error
         return None if row is None else (self._engine.decode(changelog.decode_value(row.raw)[1]), present)
 
-    # --------------------------------------------------------------------------------------- all users
+    # --- all users -------------------------------------------------------------------------------
     def _cores(self) -> list[PartitionCore]:
         return [task.core for task in self._tasks.tasks.values() if task.core is not None]
 
@@ -123,7 +126,7 @@ class LocalUsers:
     def problems(self) -> Sequence[DefinitionProblem]:
         return self._problems
 
-    # ------------------------------------------------------------------------------------------ health
+    # --- health ----------------------------------------------------------------------------------
     def unready(self) -> list[str]:
         reasons = list(self._trouble())
         if self._tasks.dealing:

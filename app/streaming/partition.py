@@ -90,7 +90,8 @@ class TaskDeps:
 
 
 class RoundLost(Exception):
-    """A chunk did not arrive, and the consumer will not bring its records again: whoever carried it took it for one of an old session."""
+    """A chunk did not arrive, and the consumer will not bring its records again: whoever carried
+    it took it for one of an old session."""
 
 
 class PartitionTask:
@@ -187,7 +188,9 @@ class PartitionTask:
             except Poisoned as poisoned:
                 self._set_aside(poisoned)
             except RoundLost:
-                log.warning("records were lost on their way from the consumer; reading them again", partition=self.partition)
+                log.warning(
+                    "records were lost on their way from the consumer; reading them again", partition=self.partition
+                )
             except TooLarge:
                 self._letter_bytes_max = _LETTER_BYTES_SAFE
             except (KafkaError, OSError, TimeoutError, HypersegError, ValueError) as error:

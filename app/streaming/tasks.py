@@ -1,4 +1,5 @@
-"""The partition tasks of this worker, begun and ended as the group assigns and revokes partitions."""
+"""The partition tasks of this worker, begun and ended as the group assigns and revokes
+partitions."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ log = get_logger(__name__)
 class PartitionTasks:
     """`assigned` is None until the group has answered for the first time.
 
-    `dealing` holds before that, and between a revocation and the next assignment: this worker has no partitions then.
+    `dealing` holds before that, and between a revocation and the next assignment: this worker
+    has no partitions then.
     """
 
     def __init__(self, deps: TaskDeps, metrics: StreamMetrics) -> None:
@@ -41,7 +43,8 @@ class PartitionTasks:
         return self._tasks
 
     def offer(self, chunks: Iterable[Chunk]) -> None:
-        """Hands chunks to their tasks; those of partitions that are gone are dropped (their next owner reads them)."""
+        """Hands chunks to their tasks; those of partitions that are gone are dropped (their next
+        owner reads them)."""
         for chunk in chunks:
             task = self._tasks.get(chunk.partition)
             if task is not None:
@@ -63,7 +66,8 @@ class PartitionTasks:
         log.info("assigned", partitions=sorted(wanted))
 
     async def revoke(self) -> None:
-        """Ends all tasks, each with a last commit: the group is about to deal the partitions anew."""
+        """Ends all tasks, each with a last commit: the group is about to deal the partitions
+        anew."""
         self.dealing = True
         async with self._lock:
             await self._end(list(self._tasks))

@@ -1,13 +1,19 @@
-"""The Faust transport that hands over record batches: one message a round, with a chunk for each partition.
+"""The Faust transport that hands over record batches: one message a round, with a chunk for each
+partition.
 
-Faust keeps what it is good at: the consumer group, its sticky co-partitioned assignor with the workers' addresses in it, lifecycle, agents.
-Overridden, each with a test that fails when Faust's or aiokafka's own changes:
+Faust keeps what it is good at: the consumer group, its sticky co-partitioned assignor with the
+workers' addresses in it, lifecycle, agents. Overridden, each with a test that fails when Faust's
+or aiokafka's own changes:
 
-- `getmany` yields one message a round instead of one a record (a stock event costs four tasks, about 60 µs);
-- offsets: nothing is acknowledged to Faust and it commits nothing, because offsets belong into the partition tasks' transactions;
-- seeking: partition tasks seek, once they know from where; until then every assigned partition is paused;
-- the aiokafka consumer: reads committed records only, waits 100 ms at the most for a fetch (Faust: 1.5 s, for which a resumed
-  partition would have to wait), and always has Faust's assignor (Faust: only where there are tables).
+- `getmany` yields one message a round instead of one a record (a stock event costs four tasks,
+about 60 µs);
+- offsets: nothing is acknowledged to Faust and it commits nothing, because offsets belong into
+the partition tasks' transactions;
+- seeking: partition tasks seek, once they know from where; until then every assigned partition
+is paused;
+- the aiokafka consumer: reads committed records only, waits 100 ms at the most for a fetch
+(Faust: 1.5 s, for which a resumed partition would have to wait), and always has Faust's assignor
+(Faust: only where there are tables).
 """
 
 from __future__ import annotations
@@ -116,12 +122,14 @@ class ChunkConsumer(driver.Consumer):
                 yield tp, self._message(tp, chunks)
 
     def _message(self, tp: TP, chunks: list[Chunk]) -> ConsumerMessage:
-        # The offset is a running number: Faust drops a message whose offset is below one it has seen, which a task that begins
-        # again from its committed offsets would run into.
+        # The offset is a running number: Faust drops a message whose offset is below one it has
+        # seen, which a task that begins again from its committed offsets would run into.
         number = next(self._numbers)
         value: Any = chunks
         generation = self.app.consumer_generation_id
-        return ConsumerMessage(tp.topic, tp.partition, number, 0.0, 0, [], None, value, None, 0, 0, tp, generation_id=generation)
+        return ConsumerMessage(
+            tp.topic, tp.partition, number, 0.0, 0, [], None, value, None, 0, 0, tp, generation_id=generation
+        )
 
     async def perform_seek(self) -> None:
         """Partition tasks seek."""
@@ -143,12 +151,15 @@ class ChunkTransport(driver.Transport):
 
 
 async def _confirmed(client: Any, coordinator: Any) -> bool:
-    """Asks the coordinator with a heartbeat, and does nothing about the answer: joining anew is aiokafka's own business.
+    """Asks the coordinator with a heartbeat, and does nothing about the answer: joining anew is
+    aiokafka's own business.
 
-    aiokafka's `_do_heartbeat` takes every refusal for the end of its membership. It is called between two joins only; called from
-    outside it waits behind a join that is under way, is answered for the generation before, and throws away the membership that this
-    join has just brought: the group deals the partitions again, and waits a session timeout for a member that is none any more.
-    Hence a connection of our own, and an answer counts only for the generation that was asked about.
+    aiokafka's `_do_heartbeat` takes every refusal for the end of its membership. It is called
+    between two joins only; called from outside it waits behind a join that is under way, is
+    answered for the generation before, and throws away the membership that this join has just
+    brought: the group deals the partitions again, and waits a session timeout for a member that
+    is none any more. Hence a connection of our own, and an answer counts only for the generation
+    that was asked about.
     """
     while True:
         asked = coordinator.generation, coordinator.member_id
@@ -184,9 +195,11 @@ class KafkaInput:
         return [TopicPartition(topic, partition) for topic in self._topics]
 
     async def is_member(self) -> bool:
-        """Whether the group's coordinator takes this worker for a member of the present generation, asked now.
+        """Whether the group's coordinator takes this worker for a member of the present
+        generation, asked now.
 
-        False while it has no generation yet, or no coordinator. Raises KafkaError when the coordinator does not answer.
+        False while it has no generation yet, or no coordinator. Raises KafkaError when the
+        coordinator does not answer.
         """
         thread = self.thread
         consumer = thread._ensure_consumer()
@@ -211,7 +224,9 @@ class KafkaInput:
         ends = await thread.in_thread(thread.fetching.ask(tps, LATEST))
         return {tp.topic: first[tp] for tp in tps}, {tp.topic: ends[tp] for tp in tps}
 
-    async def start(self, partition: int, session: int, offsets: Mapping[str, int], ends: Mapping[str, int], asof: int) -> None:
+    async def start(
+        self, partition: int, session: int, offsets: Mapping[str, int], ends: Mapping[str, int], asof: int
+    ) -> None:
         """Begins fetching the partition; see `Fetching.start`."""
         thread = self.thread
         assert thread.fetching is not None
@@ -220,7 +235,11 @@ class KafkaInput:
     async def stop(self, partition: int) -> None:
         """Ends fetching the partition; does nothing when there is no consumer any more."""
         consumer = self._consumer()
-        if consumer is not None and (thread := consumer._thread).fetching is not None and thread.thread_loop.is_running():
+        if (
+            consumer is not None
+            and (thread := consumer._thread).fetching is not None
+            and thread.thread_loop.is_running()
+        ):
             await thread.in_thread(thread.fetching.stop(partition))
 
     def hold(self, topic: str, partition: int, on: bool) -> None:

@@ -1,7 +1,9 @@
-"""Shop logs under all packs: the changes are the same, byte for byte, whether users are replayed one by one or share partitions.
+"""Shop logs under all packs: the changes are the same, byte for byte, whether users are replayed
+one by one or share partitions.
 
-A simulated log always; the real ones where ../shared/data has them. The large log is cut to its first 40,000 lines (to fewer for all
-but one number of partitions) unless HYPERSEG_WHOLE_LOGS is set.
+A simulated log always; the real ones where ../shared/data has them. The large log is cut to its
+first 40,000 lines (to fewer for all but one number of partitions) unless HYPERSEG_WHOLE_LOGS is
+set.
 """
 
 from __future__ import annotations
@@ -45,7 +47,12 @@ def run(name: str, partitions: int, lines: int) -> Any:
     return pytest.param(name, partitions, lines) if name == SIMULATED else real(name, partitions, lines)
 
 
-RUNS = [run(name, partitions, lines) for name, lines in WHOLE_LINES.items() for partitions in (1, 2, 7) if WHOLE or name != RETAIL]
+RUNS = [
+    run(name, partitions, lines)
+    for name, lines in WHOLE_LINES.items()
+    for partitions in (1, 2, 7)
+    if WHOLE or name != RETAIL
+]
 RUNS += [] if WHOLE else [run(RETAIL, 1, 6_000), run(RETAIL, 2, 6_000), run(RETAIL, 7, 40_000)]
 DISORDERED = [pytest.param(SIMULATED), real(ROCKET), *([real(OTTO)] if WHOLE else [])]
 
@@ -121,7 +128,8 @@ def test_partitions_change_nothing(name: str, partitions: int, lines: int, cuts:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", DISORDERED)
 def test_a_log_in_its_own_disorder_ends_alike(name: str, cuts: Path) -> None:
-    """These logs are not sorted by time. Fed as they lie, many events are late; in the end everybody is where the right order puts them."""
+    """These logs are not sorted by time. Fed as they lie, many events are late; in the end
+    everybody is where the right order puts them."""
     lines = WHOLE_LINES[name]
     log = log_of(name, lines, cuts)
     options = replace(OPTIONS, allowed_lateness_ms=400 * DAY_MS, reorder_events_max=10_000)
@@ -135,4 +143,6 @@ def test_a_log_in_its_own_disorder_ends_alike(name: str, cuts: Path) -> None:
     assert driver.refused == []
     assert any(change.late for change in driver.changes)
     expected = replay(plan(), OPTIONS, log).members
-    assert {key: sorted(users) for key, users in members.items()} == {key: sorted(users) for key, users in expected.items()}
+    assert {key: sorted(users) for key, users in members.items()} == {
+        key: sorted(users) for key, users in expected.items()
+    }

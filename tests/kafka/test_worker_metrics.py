@@ -26,7 +26,8 @@ async def read(worker: Process) -> dict[str, Samples]:
 
 
 async def test_lag_watermark_and_what_is_refused_are_the_truth(kafka: str, tmp_path: Path) -> None:
-    """A worker that begins with work before it says how much is left, and in the silence afterwards that time passes."""
+    """A worker that begins with work before it says how much is left, and in the silence
+    afterwards that time passes."""
     segments = tmp_path / "segments"
     segments.mkdir()
     (segments / "a.yaml").write_text(
@@ -37,7 +38,10 @@ async def test_lag_watermark_and_what_is_refused_are_the_truth(kafka: str, tmp_p
         await made.create_topics()
         began = now_ms()
         records = [
-            (b"u%d" % (n % 997), orjson.dumps({"user_id": f"u{n % 997}", "event_id": f"e{n}", "ts": began - 1_000 + n // 100}))
+            (
+                b"u%d" % (n % 997),
+                orjson.dumps({"user_id": f"u{n % 997}", "event_id": f"e{n}", "ts": began - 1_000 + n // 100}),
+            )
             for n in range(EVENTS)
         ]
         await produce(made.bootstrap, made.topic("clicks"), [*records, *[(b"u", b"{no json")] * BAD])
@@ -52,19 +56,23 @@ async def test_lag_watermark_and_what_is_refused_are_the_truth(kafka: str, tmp_p
         assert total(found["hyperseg_definitions"]) == 1
         assert total(found["hyperseg_definitions_refused"]) == 1
         assert [value for _, value in found["hyperseg_partition_restarts"].items()] == [1.0] * 4
-        started = re.sub(r"\x1b\[[0-9;]*m", "", next(line for line in worker.log().splitlines() if "worker started" in line))
+        started = re.sub(
+            r"\x1b\[[0-9;]*m", "", next(line for line in worker.log().splitlines() if "worker started" in line)
+        )
         assert {"segments=1", "groups=0", "refused=1"} <= set(started.split())
         await _time_passes_in_silence(worker)
 
 
 async def _until_read(worker: Process) -> AsyncIterator[float]:
-    """The lags that were said until all is committed; each is what was not processed yet at that moment."""
+    """The lags that were said until all is committed; each is what was not processed yet at that
+    moment."""
     await until(lambda: _at_work(worker), 60, worker.log)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         found = await read(worker)
         lag, events, letters = (total(found[f"hyperseg_{name}"]) for name in ("lag_records", "events", "dead_letters"))
-        # What is committed was processed before; a partition that is not at work yet says nothing of itself.
+        # What is committed was processed before; a partition that is not at work yet says
+        # nothing of itself.
         assert events + letters + lag <= EVENTS + BAD
         yield lag
         if events == EVENTS and letters == BAD:
@@ -82,7 +90,8 @@ async def _at_work(worker: Process) -> bool:
 
 
 async def _time_passes_in_silence(worker: Process) -> None:
-    """Nobody sends anything: every watermark stays close behind the clock, though it is far from the last event."""
+    """Nobody sends anything: every watermark stays close behind the clock, though it is far from
+    the last event."""
     await asyncio.sleep(3)
     before = total((await read(worker))["hyperseg_commit_seconds"], "_count")
     await asyncio.sleep(3)

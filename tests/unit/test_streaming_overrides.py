@@ -1,6 +1,8 @@
-"""One test for each internal of Faust and aiokafka that is overridden or reached into: it fails when that internal changes.
+"""One test for each internal of Faust and aiokafka that is overridden or reached into: it fails
+when that internal changes.
 
-The versions are pinned; whoever raises one runs these first, and reads the new source wherever one fails.
+The versions are pinned; whoever raises one runs these first, and reads the new source wherever
+one fails.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ def source(of: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("package", "pinned"), [("faust-streaming", "0.15.3"), ("aiokafka", "0.14.0"), ("mode-streaming", "0.7.1"), ("rocksdict", "0.3.29")]
+    ("package", "pinned"),
+    [("faust-streaming", "0.15.3"), ("aiokafka", "0.14.0"), ("mode-streaming", "0.7.1"), ("rocksdict", "0.3.29")],
 )
 def test_the_versions_that_were_read(package: str, pinned: str) -> None:
     assert version(package) == pinned
@@ -75,13 +78,17 @@ def test_faust_makes_its_aiokafka_consumer_in_one_method_of_the_thread() -> None
     assert "RoundRobinPartitionAssignor" in text
     assert "self._create_worker_consumer(transport)" in source(driver.AIOKafkaConsumerThread._create_consumer)
     assert "self._consumer = self._create_consumer(" in source(driver.AIOKafkaConsumerThread.on_start)
-    assert "self._rebalance_listener = consumer.RebalanceListener(self)" in source(driver.AIOKafkaConsumerThread.__post_init__)
+    assert "self._rebalance_listener = consumer.RebalanceListener(self)" in source(
+        driver.AIOKafkaConsumerThread.__post_init__
+    )
 
 
 def test_the_assignor_gives_everyone_the_distribution_of_topics_without_tables() -> None:
     text = source(PartitionAssignor._perform_assignment)
     assert "external_topic_distribution = self._get_external_topic_distribution(assignments)" in text
-    assert "self.external_topic_distribution = metadata.external_topic_distribution" in source(PartitionAssignor.on_assignment)
+    assert "self.external_topic_distribution = metadata.external_topic_distribution" in source(
+        PartitionAssignor.on_assignment
+    )
     assert "self._member_urls[client]" in source(PartitionAssignor._get_external_topic_distribution)
 
 
@@ -100,7 +107,9 @@ def test_a_fetch_answer_stamps_the_partition_and_a_paused_one_is_not_asked_for()
     text = source(fetcher.Fetcher._proc_fetch_request)
     assert "tp_state.highwater = highwater tp_state.lso = lso tp_state.timestamp = now_ms" in text
     assert "self._proc_fetch_request(assignment, node_id, request)" in source(fetcher.Fetcher._fetch_requests_routine)
-    assert "elif tp_state.paused: resume_futures.append(tp_state.resume_fut)" in source(fetcher.Fetcher._get_actions_per_node)
+    assert "elif tp_state.paused: resume_futures.append(tp_state.resume_fut)" in source(
+        fetcher.Fetcher._get_actions_per_node
+    )
     assert callable(subscription_state.SubscriptionState.fetch_context)
 
 
@@ -114,7 +123,9 @@ def test_aiokafkas_own_heartbeat_drops_the_membership_so_that_we_send_ours() -> 
     assert "HeartbeatRequest(self.group_id, self.generation, self.member_id)" in text
     assert "elif error_type is Errors.IllegalGenerationError:" in text
     assert text.count("self.reset_generation()") == 2
-    assert "self.member_id = JoinGroupRequest.UNKNOWN_MEMBER_ID" in source(group_coordinator.GroupCoordinator.reset_generation)
+    assert "self.member_id = JoinGroupRequest.UNKNOWN_MEMBER_ID" in source(
+        group_coordinator.GroupCoordinator.reset_generation
+    )
 
 
 def test_the_coordinators_task_says_whether_it_lives() -> None:
