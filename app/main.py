@@ -21,7 +21,7 @@ from faust.contrib.asgi import serve_asgi
 from prometheus_client import CollectorRegistry
 
 from agents import ingest, rebalance
-from app.broker.topics import Shape, Topic, ensure_topics
+from app.broker.topics import Topic, TopicDefaults, ensure_topics
 from app.domain.decode import decode_event
 from app.domain.errors import HypersegError, InputError, Unreachable, UsageError
 from app.domain.options import EngineOptions
@@ -33,11 +33,11 @@ from app.rules.plan import compile_plan
 from app.settings import Settings
 from app.streaming import overrides, process
 from app.streaming.changes_tail import ChangesTail
-from app.streaming.cluster import Members
+from app.streaming.cluster import WorkerGroup
 from app.streaming.faust_app import FaustOptions, create_app
 from app.streaming.local_state import LocalUsers
 from app.streaming.messages import Topics
-from app.streaming.outbox import Link
+from app.streaming.outbox import BrokerAddress
 from app.streaming.partition import TaskDeps
 from app.streaming.process import IoThread, now_ms
 from app.streaming.tasks import PartitionTasks
@@ -61,7 +61,7 @@ class WorkerError(HypersegError):
 
 def run_worker(settings: Settings) -> int:
     """Runs a worker until SIGTERM or SIGINT; gives its exit code. Raises HypersegError for what a
-    person must mend."""
+    person must fix."""
     if settings.embedded:
         from app.broker.embedded import EmbeddedBroker
 
@@ -182,7 +182,9 @@ async def build_worker(settings: Settings, bootstrap: str) -> Worker:
     source = KafkaInput(app, topics)
     io = IoThread()
     tasks = PartitionTasks(
-        _task_deps(settings, options, engine, source, Link(bootstrap, client_options), partitions, io, guarantee),
+        _task_deps(
+            settings, options, engine, source, BrokerAddress(bootstrap, client_options), partitions, io, guarantee
+        ),
         metrics,
     )
     watchdog = Watchdog(source, tasks)
@@ -195,7 +197,7 @@ async def build_worker(settings: Settings, bootstrap: str) -> Worker:
     state = LocalUsers(
         tasks, engine, partitions, now_ms, wall, metrics, identity, lambda: watchdog.trouble, problems_of(definitions)
     )
-    cluster = Members(app.assignor, topics[0], partitions, url)
+    cluster = WorkerGroup(app.assignor, topics[0], partitions, url)
     web = WebDeps(state, cluster, feed, now_ms, version("hyperseg"), bind=settings.web_host, registry=registry)
     serve_asgi(
         app, build_app(web, hosts=(urlsplit(url).hostname or "",)), host=settings.web_host, port=port, **UVICORN_OPTIONS
@@ -223,7 +225,7 @@ async def _topics(settings: Settings, bootstrap: str) -> int:
     wanted = [Topic(stream.topic) for stream in settings.input_streams()]
     wanted += [Topic(settings.topic("changes")), Topic(settings.topic("changelog"), compacted=True)]
     wanted.append(Topic(settings.topic("dead_letters"), together=False))
-    shape = Shape(settings.partitions, settings.replication)
+    shape = TopicDefaults(settings.partitions, settings.replication)
     client = logging.getLogger("aiokafka")
     level = client.level
     client.setLevel(logging.CRITICAL)  # that nobody answers is said once, by the error this raises
@@ -253,7 +255,7 @@ def _task_deps(
     options: EngineOptions,
     engine: Engine,
     source: KafkaInput,
-    link: Link,
+    link: BrokerAddress,
     partitions: int,
     io: IoThread,
     guarantee: Guarantee,

@@ -20,7 +20,7 @@ class Meta(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     `reached`: the changelog offset up to which (exclusive) everything is in this store.
     `watermark`: of the partition, epoch ms. `log`: the name a changelog partition was given when it
-    began; another name means another cluster or a topic made anew. `plan`: the digest of the
+    began; another name means another cluster or a recreated topic. `plan`: the digest of the
     definitions all users were last brought under, "" while that is under way. `users`: rows in the
     users table. `offsets`: by topic, up to where (exclusive) the inputs are in the states.
     `layout`: of all tables; another one is rebuilt from the changelog.

@@ -85,6 +85,6 @@ class Publisher:
         if self._failed is not None:
             why = self._failed.str()
             raise Unreachable(
-                f"broker {self._bootstrap}: a record was not written: {why}; {self.delivered} were; mend "
+                f"broker {self._bootstrap}: a record was not written: {why}; {self.delivered} were; fix "
                 "the broker or --broker"
             )

@@ -34,7 +34,7 @@ class Topic:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class TopicDefaults:
     """How topics that are lacking are created."""
 
     partitions: int = 4
@@ -42,7 +42,7 @@ class Shape:
 
 
 async def ensure_topics(
-    bootstrap: str, topics: Sequence[Topic], shape: Shape | None = None, security: Security | None = None
+    bootstrap: str, topics: Sequence[Topic], shape: TopicDefaults | None = None, security: Security | None = None
 ) -> int:
     """Sees to it that `topics` exist; gives the number of partitions of those that belong together.
 
@@ -54,7 +54,7 @@ async def ensure_topics(
     try:
         if (await admin.describe_cluster())["cluster_id"].startswith(_EMBEDDED_CLUSTER):
             await _described(admin, [topic.name for topic in topics])
-        return await _ensure(admin, topics, shape or Shape())
+        return await _ensure(admin, topics, shape or TopicDefaults())
     except (KafkaError, TimeoutError) as error:
         raise Unreachable(f"broker {bootstrap}: {_said(error)}; see the broker's log") from error
     finally:
@@ -69,21 +69,21 @@ async def _connect(bootstrap: str, security: Security) -> Any:
         await admin.close()
         what = "no answer" if isinstance(error, KafkaConnectionError) else _said(error)
         raise Unreachable(
-            f"broker {bootstrap}: cannot be reached: {what}; start it (hyperseg broker) or mend --broker"
+            f"broker {bootstrap}: cannot be reached: {what}; start it (hyperseg broker) or fix --broker"
         ) from error
     return admin
 
 
-async def _ensure(admin: Any, topics: Sequence[Topic], shape: Shape) -> int:
-    existing = await _settled(admin, topics)
+async def _ensure(admin: Any, topics: Sequence[Topic], shape: TopicDefaults) -> int:
+    existing = await _with_leaders(admin, topics)
     partitions = _common(topics, existing) or shape.partitions
     if lacking := [topic for topic in topics if topic.name not in existing]:
         await _create(admin, lacking, partitions, shape.replication)
-        await _settled(admin, topics, all_of_them=True)
+        await _with_leaders(admin, topics, all_of_them=True)
     return partitions
 
 
-async def _settled(admin: Any, topics: Sequence[Topic], all_of_them: bool = False) -> dict[str, int]:
+async def _with_leaders(admin: Any, topics: Sequence[Topic], all_of_them: bool = False) -> dict[str, int]:
     """Topic → partitions, once every one of `topics` that exists (or `all_of_them`) has its
     leaders: just after creation they have none."""
     absent = 0 if all_of_them else 1
@@ -157,7 +157,7 @@ def _said(error: BaseException) -> str:
 
 
 def ensure_inputs(
-    bootstrap: str, streams: Iterable[Stream], shape: Shape, security: Security | None = None
+    bootstrap: str, streams: Iterable[Stream], shape: TopicDefaults, security: Security | None = None
 ) -> dict[str, str]:
     """`ensure_topics` for the input streams, from code with no event loop running; gives stream
     name → topic."""

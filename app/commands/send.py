@@ -24,14 +24,14 @@ def send(
 ) -> None:
     """Publish event files to the input topics, in the order of their timestamps, keyed by user."""
     from app.broker.publisher import Publisher
-    from app.broker.topics import Shape, ensure_inputs
+    from app.broker.topics import TopicDefaults, ensure_inputs
     from app.domain.errors import InputError
     from app.offline.send import read_sorted
 
     settings = read_settings(config, set_, broker=broker)
     streams = settings.input_streams()
     lines = read_sorted(files, streams)
-    shape = Shape(settings.partitions, settings.replication)
+    shape = TopicDefaults(settings.partitions, settings.replication)
     topics = ensure_inputs(settings.bootstrap, streams, shape, settings.security())
     with Publisher(settings.bootstrap, settings.security()) as publisher:
         for line in lines.routed:

@@ -115,10 +115,10 @@ def _publish(settings: Settings, made: Iterator[Record], paced_from: int | None)
     from collections import Counter
 
     from app.broker.publisher import Publisher
-    from app.broker.topics import Shape, ensure_inputs
+    from app.broker.topics import TopicDefaults, ensure_inputs
     from app.simulate.run import to_broker
 
-    shape = Shape(settings.partitions, settings.replication)
+    shape = TopicDefaults(settings.partitions, settings.replication)
     topics = ensure_inputs(settings.bootstrap, settings.input_streams(), shape, settings.security())
     counts: Counter[str] = Counter()
     with Publisher(settings.bootstrap, settings.security()) as publisher:

@@ -25,7 +25,7 @@ from typing import Any, Self
 
 from app.broker.embedded import EmbeddedBroker
 from app.broker.publisher import Publisher
-from app.broker.topics import Shape, ensure_inputs
+from app.broker.topics import TopicDefaults, ensure_inputs
 from app.domain.errors import HypersegError, Unreachable
 from app.domain.limits import HOUR_MS
 from app.domain.streams import DEFAULT_STREAMS
@@ -129,7 +129,7 @@ class Demo:
     def _start(self) -> None:
         self._broker.start()
         worker = self._load_worker()
-        topics = ensure_inputs(self._broker.bootstrap, DEFAULT_STREAMS, Shape())
+        topics = ensure_inputs(self._broker.bootstrap, DEFAULT_STREAMS, TopicDefaults())
         self._say("making three days of a shop …")
         now = _now_ms()
         with Publisher(self._broker.bootstrap) as publisher:

@@ -1,11 +1,11 @@
 """Every error the product raises on purpose, named by the reader's next move.
 
 HypersegError
-├── InputError            the input is wrong: mend the file, the flag or the record        (exit 1)
-│   ├── DefinitionError   a segment definition is wrong: mend it where it points
+├── InputError            the input is wrong: fix the file, the flag or the record        (exit 1)
+│   ├── DefinitionError   a segment definition is wrong: fix it where it points
 │   └── Refused           one record does not fit: it goes to the dead letters, never stops a stream
 ├── UsageError            the command or a setting is wrong: call again, corrected          (exit 2)
-└── Unreachable           something outside is not there: start it, or mend its address     (exit 3)
+└── Unreachable           something outside is not there: start it, or fix its address     (exit 3)
 
 Messages read: what · where · found · what to do.
 """
@@ -101,11 +101,11 @@ class DefinitionError(InputError):
         return "; ".join(parts)
 
 
-def half_character(error: UnicodeEncodeError, file: str = "") -> DefinitionError:
+def unpaired_surrogate(error: UnicodeEncodeError, file: str = "") -> DefinitionError:
     """The error for a text that cannot be written in UTF-8, at its place."""
     text, start = error.object, error.start
     line, column = text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start)
-    return DefinitionError("half a character", file=file, line=line, column=column, found=repr(text[start]))
+    return DefinitionError("an unpaired surrogate", file=file, line=line, column=column, found=repr(text[start]))
 
 
 class Refused(InputError):

@@ -40,7 +40,7 @@ def describe_user(engine: Engine, state: UserState, now: int) -> UserView:
     flips next.
     """
     copy = at_instant(engine, state, now)
-    ahead = flips_ahead(engine, copy)
+    ahead = transitions_ahead(engine, copy)
     members = sorted(copy.members.items(), key=lambda row: order(row[0]))
     upcoming = [
         Transition(segment=name_of(key), value=value_of(key), in_=inside, flips_at=at)
@@ -59,7 +59,7 @@ def describe_user(engine: Engine, state: UserState, now: int) -> UserView:
     )
 
 
-def flips_ahead(engine: Engine, state: UserState) -> dict[str, tuple[bool, int]]:
+def transitions_ahead(engine: Engine, state: UserState) -> dict[str, tuple[bool, int]]:
     """Member key → (is in now, when it flips with no further event), for those that flip within
     AHEAD_MS and AHEAD_STEPS_MAX instants.
     """
@@ -90,7 +90,7 @@ def explain_segment(engine: Engine, state: UserState, name: str, now: int, value
         if unit.each
         else [None]
     )
-    ahead = flips_ahead(engine, copy)
+    ahead = transitions_ahead(engine, copy)
     answers = [_explained(engine, copy, unit, key, ahead) for key in keys]
     return Explanation(
         user_id=copy.user,
@@ -103,55 +103,57 @@ def explain_segment(engine: Engine, state: UserState, name: str, now: int, value
 
 
 def _explained(
-    engine: Engine, state: UserState, unit: Unit, each: str | None, ahead: dict[str, tuple[bool, int]]
+    engine: Engine, state: UserState, unit: Unit, value_key: str | None, ahead: dict[str, tuple[bool, int]]
 ) -> Verdict:
     assert unit.segment is not None
-    own = member_key(unit.name, each)
-    since = state.members.get(own)
+    key = member_key(unit.name, value_key)
+    since = state.members.get(key)
     rule: Literal["when", "exit_when"] = (
         "exit_when" if since is not None and unit.segment.exit_when is not None else "when"
     )
-    flip = ahead.get(own)
-    exited = state.exits.get(own)
+    ends = ahead.get(key)
+    exited = state.exits.get(key)
     staying = since is not None and unit.dwell_ms and state.clock < since + unit.dwell_ms
     barred = exited is not None and state.clock < exited + unit.cooldown_ms
     return Verdict(
-        value=None if each is None else scalar_value(each),
+        value=None if value_key is None else scalar_value(value_key),
         in_=since is not None,
         since=since,
-        flips_at=flip[1] if flip else None,
+        flips_at=ends[1] if ends else None,
         min_dwell_until=since + unit.dwell_ms if since is not None and staying else None,
         cooldown_until=exited + unit.cooldown_ms if exited is not None and barred else None,
         rule=rule,
-        why=engine.facts.standing(state, state.clock, unit, each),
-        parts=part_tree(engine.facts.reason(unit, rule, alone=True), state, each),
+        why=engine.facts.standing(state, state.clock, unit, value_key),
+        parts=part_tree(engine.facts.reason(unit, rule, alone=True), state, value_key),
     )
 
 
-def part_tree(reason: Reason, state: UserState, each: str | None) -> Part:
+def part_tree(reason: Reason, state: UserState, value_key: str | None) -> Part:
     """The condition as a tree of parts, each with whether it holds and, at the leaves, its value
     and what it needs.
     """
-    holds = reason.holds(state, state.clock, each)
+    holds = reason.holds(state, state.clock, value_key)
     if isinstance(reason, Junction):
         op: Literal["and", "or"] = "and" if reason.op == "and" else "or"
-        return Part(expr=reason.expr, holds=holds, op=op, parts=[part_tree(part, state, each) for part in reason.parts])
+        return Part(
+            expr=reason.expr, holds=holds, op=op, parts=[part_tree(part, state, value_key) for part in reason.parts]
+        )
     if isinstance(reason, Negation):
-        return Part(expr=reason.expr, holds=holds, op="not", parts=[part_tree(reason.part, state, each)])
-    return Part(expr=reason.expr, holds=holds, fact=reason.facts(state, state.clock, each, holds, "when")[0])
+        return Part(expr=reason.expr, holds=holds, op="not", parts=[part_tree(reason.part, state, value_key)])
+    return Part(expr=reason.expr, holds=holds, fact=reason.facts(state, state.clock, value_key, holds, "when")[0])
 
 
 def _membership(
     engine: Engine, state: UserState, key: str, since: int, ahead: dict[str, tuple[bool, int]]
 ) -> Membership:
-    name, each = split(key)
+    name, value_key = split(key)
     unit = engine.unit(name)
     return Membership(
         segment=name,
         value=value_of(key),
         group=unit.grouped if unit else None,
         since=since,
-        facts=[] if unit is None else engine.facts.standing(state, state.clock, unit, each),
+        facts=[] if unit is None else engine.facts.standing(state, state.clock, unit, value_key),
         flips_at=ahead[key][1] if key in ahead else None,
     )
 
@@ -162,16 +164,16 @@ def _signal_rows(state: UserState, signal: Signal) -> list[SignalRow]:
     return [_signal_row(state, signal, key) for key in signal.values(state)]
 
 
-def _signal_row(state: UserState, signal: Signal, each: str | None) -> SignalRow:
-    value, until = signal.read(state, state.clock, each)
+def _signal_row(state: UserState, signal: Signal, value_key: str | None) -> SignalRow:
+    value, until = signal.read(state, state.clock, value_key)
     if signal.row.motion == "age" and value is not None:
         value = state.clock - value
     return SignalRow(
         expr=signal.text,
         value=value,
-        each=None if each is None else scalar_value(each),
+        each=None if value_key is None else scalar_value(value_key),
         until=None if until >= NEVER else until,
-        approximate=signal.approximate(state, each),
+        approximate=signal.approximate(state, value_key),
         or_more=signal.capped(value),
     )
 

@@ -54,14 +54,14 @@ class StreamMetrics:
         self.stores = Histogram(
             "hyperseg_store_seconds", "Time of a commit's store write", registry=registry, buckets=_COMMIT_BUCKETS
         )
-        self.sessions = Counter(
+        self.epochs = Counter(
             "hyperseg_partition_restarts",
             "Sessions of partition tasks begun, the first included",
             ["partition"],
             registry=registry,
         )
-        letters = Counter("hyperseg_dead_letters", "Records refused", ["reason"], registry=registry)
-        self.letters = {reason: letters.labels(reason) for reason in REASONS}
+        dead_letters = Counter("hyperseg_dead_letters", "Records refused", ["reason"], registry=registry)
+        self.dead_letters = {reason: dead_letters.labels(reason) for reason in REASONS}
         self._definitions = Gauge("hyperseg_definitions", "Segments and groups in force", registry=registry)
         self._refused = Gauge(
             "hyperseg_definitions_refused", "Definitions refused when those in force were loaded", registry=registry
@@ -95,11 +95,11 @@ class PartitionMetrics:
         self._events = of.events.labels(label)
         self._changes = of.changes.labels(label)
         self._commits = of.commits.labels(label)
-        self._sessions = of.sessions.labels(label)
+        self._epochs = of.epochs.labels(label)
 
     def session_began(self) -> None:
         """The partition's task begins, for the first time or after something went wrong."""
-        self._sessions.inc()
+        self._epochs.inc()
 
     def committed(
         self, events: int, changes: int, refused: Mapping[RefusalReason, int], log_s: float, store_s: float
@@ -115,7 +115,7 @@ class PartitionMetrics:
         of.events_total += events
         of.changes_total += changes
         for reason, count in refused.items():
-            of.letters[reason].inc(count)
+            of.dead_letters[reason].inc(count)
 
 
 class _PartitionsNow(Collector):

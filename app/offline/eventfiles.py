@@ -30,7 +30,7 @@ def read_lines(path: str | Path) -> Iterator[bytes]:
 
     Raises InputError, naming the file, when it cannot be read or its compression is damaged.
     """
-    with _told(path), _reading(path) as file:
+    with _error_context(path), _reading(path) as file:
         for line in file:
             yield line.rstrip(b"\r\n")
 
@@ -47,24 +47,24 @@ def numbered_lines(files: Iterable[str]) -> Iterator[tuple[str, bytes]]:
 def open_out(path: str | Path) -> Iterator[BinaryIO]:
     """A file to write lines to. A compressed file is the same bytes for the same lines (no name and
     no time inside)."""
-    with _told(path), _writing(path) as file:
+    with _error_context(path), _writing(path) as file:
         yield file
 
 
 @contextmanager
-def _told(path: str | Path) -> Iterator[None]:
+def _error_context(path: str | Path) -> Iterator[None]:
     try:
         yield
     except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
         raise InputError(
-            f"{path}: damaged or not compressed as its name says: {error}; mend the file or its name"
+            f"{path}: damaged or not compressed as its name says: {error}; fix the file or its name"
         ) from error
     except BrokenPipeError:  # the reader of our output has left: the command line's affair
         raise
     except OSError as error:
         if error.filename is None and error.strerror is None:
             raise
-        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}; mend the path") from error
+        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}; fix the path") from error
 
 
 @contextmanager

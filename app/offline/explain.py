@@ -40,7 +40,7 @@ def from_files(
         hint = nearest(user, log.users) if len(log.users) <= _SUGGESTED_AMONG else ""
         raise InputError(
             f"user {user}: none of {log.count} events is theirs; "
-            f"{f'did you mean {hint}?' if hint else 'mend the name or --at'}"
+            f"{f'did you mean {hint}?' if hint else 'fix the name or --at'}"
         )
     engine = Engine(plan, options)
     state = engine.new_state(user)

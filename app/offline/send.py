@@ -74,7 +74,7 @@ def _parsed(raw: bytes) -> Any:
 def _complaint(raw: bytes, names: Iterable[str]) -> str:
     event = _parsed(raw)
     if not isinstance(event, dict):
-        return "not a JSON object; mend the line"
+        return "not a JSON object; fix the line"
     if "type" not in event:
         return f'no "type"; add one of {", ".join(names)}'
     close = nearest(str(event["type"]), names)

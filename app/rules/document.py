@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from app.domain import limits
-from app.domain.errors import DefinitionError, half_character
+from app.domain.errors import DefinitionError, unpaired_surrogate
 from app.rules.ast import Pos
 
 _DEPTH_MAX = 16  # segments → segment → list is three; JSON over HTTP adds one or two
@@ -52,7 +52,7 @@ def compose(text: str, file: str) -> Document:
             f"not YAML: {error.problem or error.context}", file=file, line=line, column=column
         ) from None
     except UnicodeEncodeError as error:
-        raise half_character(error, file) from None
+        raise unpaired_surrogate(error, file) from None
     except yaml.YAMLError as error:
         raise DefinitionError(f"not YAML: {error}", file=file, line=1, column=1) from None
 

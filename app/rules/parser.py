@@ -17,7 +17,7 @@ from lark import Lark, Token, Tree
 from lark.exceptions import LarkError, UnexpectedCharacters, UnexpectedEOF, UnexpectedToken
 
 from app.domain import limits
-from app.domain.errors import DefinitionError, half_character, nearest
+from app.domain.errors import DefinitionError, nearest, unpaired_surrogate
 from app.rules import ast, tokens
 from app.rules.ast import Node, Path, Pos
 from app.rules.functions import AGGREGATES, FUNCTIONS, OTHERS, Function, Other, Parameter
@@ -48,7 +48,7 @@ def parse(text: str) -> Node:
         text.encode()
         tree = _lark().parse(text)
     except UnicodeEncodeError as error:
-        raise half_character(error) from None
+        raise unpaired_surrogate(error) from None
     except UnexpectedToken as error:
         raise tokens.unexpected(error.token, error.expected, text) from None
     except UnexpectedCharacters as error:

@@ -145,8 +145,8 @@ def _with_groups(segments: Sequence[Segment], groups: Sequence[Group]) -> list[S
 
 
 def _prerequisites(segments: Sequence[Segment], groups: Sequence[Group]) -> dict[str, set[str]]:
-    """What must be judged before each segment: those it refers to, and for a group's member every
-    member of that group."""
+    """What must be evaluated before each segment: those it refers to, and for a group's member
+    every member of that group."""
     members = {name: set(group.segments) for group in groups for name in group.segments}
     known = {s.name for s in segments}
     found: dict[str, set[str]] = {}

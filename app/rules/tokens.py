@@ -81,7 +81,7 @@ def string(token: Any) -> str:
     """The text in a token, its escapes resolved. Raises DefinitionError."""
     try:
         found = str(json.loads(str(token), strict=False))
-        found.encode()  # an escape may stand for half a character
+        found.encode()  # an escape may stand for an unpaired surrogate
         return found
     except ValueError:
         raise DefinitionError(

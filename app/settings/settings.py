@@ -325,14 +325,14 @@ def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
     except SettingsError as error:
         raise UsageError(f"environment: {error}; expected JSON for a setting that is a mapping") from None
     except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not YAML: {' '.join(str(error).split())}; mend the file") from None
+        raise UsageError(f"{path}: not YAML: {' '.join(str(error).split())}; fix the file") from None
     except (TypeError, ValueError):  # the YAML source's answer to a list or a bare word
         raise UsageError(
-            f"{path}: expected names and values (name: value), found something else; mend the file"
+            f"{path}: expected names and values (name: value), found something else; fix the file"
         ) from None
     except OSError as error:
         raise UsageError(
-            f"{path}: cannot be read: {error.strerror}; mend its rights or name another with --config"
+            f"{path}: cannot be read: {error.strerror}; fix its rights or name another with --config"
         ) from None
 
 
@@ -354,7 +354,7 @@ def _config_file(flag: object) -> Path | None:
         return default if default.is_file() else None
     if not (path := Path(str(named))).is_file():
         raise UsageError(
-            f"{path}: the settings file named by {'--config' if flag else _CONFIG_ENV} does not exist; mend the path"
+            f"{path}: the settings file named by {'--config' if flag else _CONFIG_ENV} does not exist; fix the path"
         )
     return path
 

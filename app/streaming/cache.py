@@ -17,22 +17,22 @@ class Cached:
     """One user.
 
     `armed` is the due time under which the user will be woken (index or overlay), `stored` the one
-    the store's index will have once everything captured is written. `members` is what the store's
+    the store's index will have once everything encoded is written. `members` is what the store's
     member rows will say then. `batch` is the number of the last batch the user is in, `changed`
     whether its state changed in it (otherwise only its timer moved). `new`: no row in the store
-    yet. `cut`: the offsets that the state was loaded with (see `tables.changelog`), until the
+    yet. `offsets`: those that the state was loaded with (see `tables.changelog`), until the
     inputs have passed them.
     """
 
-    __slots__ = ("armed", "batch", "changed", "cut", "gone", "members", "new", "state", "stored", "user")
+    __slots__ = ("armed", "batch", "changed", "gone", "members", "new", "offsets", "state", "stored", "user")
 
-    def __init__(self, user: str, state: Any, armed: int, cut: tuple[int, ...], new: bool) -> None:
+    def __init__(self, user: str, state: Any, armed: int, offsets: tuple[int, ...], new: bool) -> None:
         self.user = user
         self.state = state
         self.armed = armed
         self.stored = armed
         self.members: dict[str, int] = {} if new else dict(state.members)
-        self.cut = cut
+        self.offsets = offsets
         self.batch = 0
         self.changed = False
         self.gone = False
@@ -67,8 +67,8 @@ class UserCache:
         if row is None:
             cached = Cached(user, self._engine.new_state(user), NEVER, (), new=True)
         else:
-            cut, raw = changelog.decode_value(row.raw)
-            cached = Cached(user, self._engine.decode(raw), row.armed, cut, new=False)
+            offsets, raw = changelog.decode_value(row.raw)
+            cached = Cached(user, self._engine.decode(raw), row.armed, offsets, new=False)
         self.users[user] = cached
         return cached
 
@@ -82,11 +82,11 @@ class UserCache:
         cached.armed = NEVER
         cached.gone = True
 
-    def capture(self, cached: Cached, cut: bytes) -> UserWrite:
-        """The user's rows as of now, `cut` standing before its state; from here on the store is
+    def encode(self, cached: Cached, offsets: bytes) -> UserWrite:
+        """The user's rows as of now, `offsets` standing before its state; from here on the store is
         taken to have them."""
         state = cached.state
-        raw = None if cached.gone else cut + self._engine.encode(state)
+        raw = None if cached.gone else offsets + self._engine.encode(state)
         members = {} if cached.gone else state.members
         write = write_for(cached.user, raw, cached.stored, cached.armed, cached.members, members, cached.new)
         if cached.members != members:

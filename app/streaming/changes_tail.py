@@ -22,7 +22,7 @@ from app.domain.errors import Unreachable
 START_RECORDS = 500  # a partition's newest, read at start: a new worker's console is not empty
 BATCH_RECORDS = 1_000  # one append each, about 3 µs: 3 ms of the event loop at a time
 POLL_MS = 250
-CHECK_S = 10.0  # how often new partitions and a topic made anew are looked for
+CHECK_S = 10.0  # how often new partitions and a recreated topic are looked for
 RETRY_S_MIN, RETRY_S_MAX = 0.5, 10.0
 REQUEST_MS = 10_000
 HISTORY_S_MAX = 30.0  # one read of the past; a broker that needs longer is not answering
@@ -110,7 +110,7 @@ class ChangesTail:
         return max(begin, wanted, 0)
 
     async def _same(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> bool:
-        """Whether the topic is still the one that is followed: no partition more, none made anew
+        """Whether the topic is still the one that is followed: no partition more, none recreated
         (its end before our place)."""
         if await self._partitions(consumer) != partitions:
             return False

@@ -13,7 +13,7 @@ from typing import Any
 from app.streaming.partitioner import partition_for
 
 
-class Members:
+class WorkerGroup:
     """`assignor` is Faust's, `topic` any of the inputs (they are dealt together), `own` this
     worker's URL."""
 

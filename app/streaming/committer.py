@@ -30,7 +30,7 @@ STRETCH = 8  # commit intervals that a transaction may take under load
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class CommitPolicy:
     """A commit is due `interval_ms` after the one before began, when idle; `events` or changes make
     it due at once."""
 
@@ -39,7 +39,7 @@ class Pace:
 
 
 class Committer:
-    """One session's. `wake` is called when a commit has ended."""
+    """One epoch's. `wake` is called when a commit has ended."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Committer:
         outbox: Outbox,
         writer: Writer,
         group: str,
-        pace: Pace,
+        pace: CommitPolicy,
         disk: Executor,
         io: IoThread,
         turn: asyncio.Lock,
@@ -84,7 +84,7 @@ class Committer:
         interval_s = pace.interval_ms / 1000 * (STRETCH if busy else 1)
         if core.pending and (full or time.monotonic() - self._began >= interval_s):
             self._began = time.monotonic()
-            batch = await self._cut()
+            batch = await self._seal()
             self._under_way = asyncio.create_task(self._commit(batch))
             self._under_way.add_done_callback(lambda _: self._wake())
 
@@ -104,7 +104,7 @@ class Committer:
         """Commits all there is, and waits for it."""
         await self.finish()
         if self._core.pending:
-            await self._commit(await self._cut())
+            await self._commit(await self._seal())
 
     async def finish(self) -> None:
         """Waits for the commit under way, if any, and raises what it raised."""
@@ -123,11 +123,11 @@ class Committer:
             if not under_way.cancelled():
                 under_way.exception()  # told already, or of no interest any more
 
-    async def _cut(self) -> Batch:
+    async def _seal(self) -> Batch:
         while True:
             async with self._turn:
-                if not self._core.capture():
-                    return self._core.cut()
+                if not self._core.encode_dirty():
+                    return self._core.seal()
             await asyncio.sleep(0)
 
     async def _commit(self, batch: Batch) -> None:
@@ -140,6 +140,6 @@ class Committer:
         await asyncio.get_running_loop().run_in_executor(self._disk, self._store.apply, batch.writes, meta)
         self._core.release(batch)
         self.last_at = time.monotonic()
-        refused = Counter(letter.reason for letter in batch.letters)
-        events = batch.weight - len(batch.letters)
+        refused = Counter(letter.reason for letter in batch.dead_letters)
+        events = batch.weight - len(batch.dead_letters)
         self._metrics.committed(events, len(batch.changes), refused, logged - began, self.last_at - logged)

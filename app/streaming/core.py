@@ -69,7 +69,7 @@ class Poison:
     users: set[str] = field(default_factory=set)
 
     def add(self, poisoned: Poisoned) -> None:
-        """From the next session on, what failed is set aside."""
+        """From the next epoch on, what failed is set aside."""
         if poisoned.topic:
             self.records.add((poisoned.topic, poisoned.offset))
         else:
@@ -116,7 +116,7 @@ class PartitionCore:
         self._latest = 0
         self._number = 1
         self._changes: list[Change] = []
-        self._letters: list[DeadLetter] = []
+        self._dead_letters: list[DeadLetter] = []
         self._dirty: list[Cached] = []
         self._states: list[tuple[str, bytes | None]] = []
         self._writes: list[UserWrite] = []
@@ -132,7 +132,7 @@ class PartitionCore:
             self._by_topic[update.topic].offer(update)
 
     @property
-    def settling(self) -> bool:
+    def migrating(self) -> bool:
         """Whether users remain that were last evaluated under other definitions; until then no
         input is processed."""
         return self.plan != self.engine.plan.digest
@@ -151,8 +151,8 @@ class PartitionCore:
     def step(self, now: int) -> bool:
         """One slice of what there is to do at the wall-clock instant `now`; False when there is
         nothing."""
-        if self.settling:
-            self._settle_slice()
+        if self.migrating:
+            self._migrate_slice()
             return True
         self._latest = self.clock.latest(now)
         self._processed = self._next_offsets()
@@ -190,7 +190,7 @@ class PartitionCore:
                 continue
             user = event.user
             cached = users.get(user) or self.cache.load(user)
-            if cached.cut and self._counted(cached, entry):
+            if cached.offsets and self._counted(cached, entry):
                 continue
             state = cached.state
             ts = event.ts
@@ -201,7 +201,7 @@ class PartitionCore:
                     watermark = ts
                 found = apply(state, event, watermark)
             except Refused as refused:
-                self._bury(entry, refused)
+                self._dead_letter(entry, refused)
                 continue
             except Exception as error:
                 raise Poisoned(self._lane(entry).topic, entry[2], user) from error
@@ -227,22 +227,22 @@ class PartitionCore:
     def _counted(self, cached: Cached, entry: Entry) -> bool:
         """Whether the event is in the user's state already: without transactions a crash leaves
         states ahead of the offsets."""
-        cut, number = cached.cut, self._by_rank[entry[1]]
-        if _passed(self._processed, cut):
-            cached.cut = ()
+        included, number = cached.offsets, self._by_rank[entry[1]]
+        if _passed(self._processed, included):
+            cached.offsets = ()
             return False
-        return number < len(cut) and entry[2] < cut[number]
+        return number < len(included) and entry[2] < included[number]
 
     def _wanted(self, entry: Entry) -> bool:
         """The rare cases: refused when it was decoded, set aside after a failure, or in the user's
         state already."""
         item = entry[3]
         if type(item) is not Event:
-            self._bury(entry, item)
+            self._dead_letter(entry, item)
             return False
         lane = self._lane(entry)
         if (lane.topic, entry[2]) in self._poison.records or item.user in self._poison.users:
-            self._bury(
+            self._dead_letter(
                 entry,
                 Refused("internal", "the engine failed on this record; please report it with the definitions in force"),
             )
@@ -255,9 +255,9 @@ class PartitionCore:
     def _lane(self, entry: Entry) -> Lane:
         return self.lanes[self._by_rank[entry[1]]]
 
-    def _bury(self, entry: Entry, why: Refused) -> None:
+    def _dead_letter(self, entry: Entry, why: Refused) -> None:
         record = entry[4]
-        self._letters.append(
+        self._dead_letters.append(
             DeadLetter(self._lane(entry).topic, entry[2], record.key, record.value, why.reason, why.detail)
         )
 
@@ -280,15 +280,15 @@ class PartitionCore:
             self.weight += 1
         self.wakeups.arm(cached, state.due)
 
-    def _settle_slice(self) -> None:
+    def _migrate_slice(self) -> None:
         """Brings the next users under the definitions in force; after the last one the partition is
         under them."""
-        for cached in self._sweeps.unsettled():
-            self._settle(cached)
-        if self._sweeps.settled:
+        for cached in self._sweeps.unmigrated():
+            self._migrate(cached)
+        if self._sweeps.migrated:
             self.plan = self.engine.plan.digest
 
-    def _settle(self, cached: Cached) -> None:
+    def _migrate(self, cached: Cached) -> None:
         self._changes += self.engine.migrate(cached.state)
         self._touch(cached)
         cached.changed = True
@@ -333,7 +333,7 @@ class PartitionCore:
     @property
     def pending(self) -> bool:
         """Whether there is anything a commit would make durable."""
-        return bool(self._dirty or self._letters) or any(
+        return bool(self._dirty or self._dead_letters) or any(
             lane.next_offset != self._offsets[lane.topic] for lane in self.lanes
         )
 
@@ -342,38 +342,41 @@ class PartitionCore:
         """Changes of the next batch, so far."""
         return len(self._changes)
 
-    def capture(self) -> bool:
-        """Encodes one slice of the dirty users for the next cut; False when none is left. No step
-        may come between this and the cut."""
+    def encode_dirty(self) -> bool:
+        """Encodes one slice of the dirty users for the next seal; False when none is left. No step
+        may come between this and the seal."""
         dirty, at = self._dirty, len(self._writes)
         if at == len(dirty):
             return False
         offsets = self._next_offsets()
-        cut = changelog.NO_CUT if self._transactional else changelog.encode_cut(offsets)
-        capture, states, writes = self.cache.capture, self._states, self._writes
+        stamp = changelog.NO_OFFSETS if self._transactional else changelog.encode_offsets(offsets)
+        encode, states, writes = self.cache.encode, self._states, self._writes
         for cached in dirty[at : at + SLICE_STATES]:
             changed = cached.changed
-            write = capture(
-                cached, _furthest(offsets, cached.cut) if cached.cut and not _passed(offsets, cached.cut) else cut
+            write = encode(
+                cached,
+                _furthest(offsets, cached.offsets)
+                if cached.offsets and not _passed(offsets, cached.offsets)
+                else stamp,
             )
             writes.append(write)
             if changed:
                 states.append((cached.user, write.raw))
         return True
 
-    def cut(self) -> Batch:
-        """Everything since the last cut, as one batch. The next slices work on; the batch before
+    def seal(self) -> Batch:
+        """Everything since the last seal, as one batch. The next slices work on; the batch before
         must be released first."""
-        while self.capture():
+        while self.encode_dirty():
             pass
         self._offsets = {lane.topic: lane.next_offset for lane in self.lanes}
         users = [cached.user for cached in self._dirty]
         batch = Batch(
-            self._number, self._changes, self._letters, self._states, self._writes, self._offsets, self.watermark,
-            "" if self.settling else self.plan, self.weight, users,
+            self._number, self._changes, self._dead_letters, self._states, self._writes, self._offsets, self.watermark,
+            "" if self.migrating else self.plan, self.weight, users,
         )  # fmt: skip
         self._number += 1
-        self._changes, self._letters, self._dirty, self._states, self._writes = [], [], [], [], []
+        self._changes, self._dead_letters, self._dirty, self._states, self._writes = [], [], [], [], []
         self.weight = 0
         return batch
 
@@ -383,11 +386,11 @@ class PartitionCore:
         self.cache.release(batch.users, batch.number)
 
 
-def _passed(offsets: Sequence[int], cut: Sequence[int]) -> bool:
-    """Whether everything in a state of that cut lies before the offsets."""
-    return all(offset >= at for offset, at in zip(offsets, cut, strict=False))
+def _passed(offsets: Sequence[int], included: Sequence[int]) -> bool:
+    """Whether everything in a state that includes so much lies before the offsets."""
+    return all(offset >= at for offset, at in zip(offsets, included, strict=False))
 
 
-def _furthest(offsets: Sequence[int], cut: Sequence[int]) -> bytes:
-    """The cut of a state that is ahead of what was read anew: it still has all that it had."""
-    return changelog.encode_cut([max(both) for both in zip_longest(offsets, cut, fillvalue=0)])
+def _furthest(offsets: Sequence[int], included: Sequence[int]) -> bytes:
+    """The offsets of a state that is ahead of what is read again: it still has all that it had."""
+    return changelog.encode_offsets([max(both) for both in zip_longest(offsets, included, fillvalue=0)])

@@ -50,8 +50,8 @@ class Feed:
     """One started partition: its topics, how many chunks it was given, and when each topic was
     last asked for."""
 
-    def __init__(self, session: int, tps: Sequence[TopicPartition], ends: Mapping[str, int], asof: int) -> None:
-        self.session = session
+    def __init__(self, epoch: int, tps: Sequence[TopicPartition], ends: Mapping[str, int], asof: int) -> None:
+        self.epoch = epoch
         self.tps = tps
         self.number = 0
         self.ends: dict[TopicPartition, int | None] = {tp: ends[tp.topic] for tp in tps}
@@ -73,14 +73,14 @@ class Fetching:
 
     # --- partitions on and off -------------------------------------------------------------------
     async def start(
-        self, partition: int, session: int, offsets: Mapping[str, int], ends: Mapping[str, int], asof: int
+        self, partition: int, epoch: int, offsets: Mapping[str, int], ends: Mapping[str, int], asof: int
     ) -> None:
         """From here on rounds bring the partition, from `offsets` (by topic) on; `ends` and
         `asof` as in LaneUpdate."""
         tps = [TopicPartition(topic, partition) for topic in self._topics]
         for tp in tps:
             self._consumer.seek(tp, offsets[tp.topic])
-        self._feeds[partition] = Feed(session, tps, ends, asof)
+        self._feeds[partition] = Feed(epoch, tps, ends, asof)
         self._consumer.resume(*tps)
 
     async def stop(self, partition: int) -> None:
@@ -163,7 +163,7 @@ class Fetching:
         for partition, feed in self._feeds.items():
             lanes = [lane for tp in feed.tps if (lane := self._update(tp, records.get(tp, []), feed)) is not None]
             if len(lanes) == len(feed.tps):
-                chunks.append(Chunk(partition, feed.session, feed.number, lanes))
+                chunks.append(Chunk(partition, feed.epoch, feed.number, lanes))
                 feed.number += 1
         return chunks
 

@@ -10,7 +10,7 @@ from app.domain.changes import Change, ChangeKind, encode_change
 from app.domain.time import instant_text
 from app.streaming.records import Batch, DeadLetter, Headers, Message
 from tables import changelog
-from tables.changelog import Mark
+from tables.changelog import CommitMarker
 
 Outgoing = dict[tuple[str, int], list[Message]]
 
@@ -29,14 +29,14 @@ class Topics:
 
 
 class Writer:
-    """Builds one partition's messages. `letter_bytes_max`: a longer value of a dead letter is cut
-    there, and says so."""
+    """Builds one partition's messages. `dead_letter_bytes_max`: a longer value of a dead letter
+    is cut there, and says so."""
 
-    def __init__(self, topics: Topics, partition: int, log_name: str, letter_bytes_max: int | None = None) -> None:
+    def __init__(self, topics: Topics, partition: int, log_name: str, dead_letter_bytes_max: int | None = None) -> None:
         self._topics = topics
         self._partition = partition
         self.log_name = log_name
-        self._letter_bytes_max = letter_bytes_max
+        self._dead_letter_bytes_max = dead_letter_bytes_max
         self._fixed = [
             ("ce_specversion", b"1.0"),
             ("ce_source", topics.source.encode()),
@@ -53,9 +53,9 @@ class Writer:
             changes.append((key, encode_change(change, now), self._headers(change)))
         if changes:
             out[self._topics.changes, self._partition] = changes
-        if batch.letters:
+        if batch.dead_letters:
             where = (self._topics.dead_letters, self._partition % self._topics.dead_letters_partitions)
-            out[where] = [self._letter(letter, now) for letter in batch.letters]
+            out[where] = [self._dead_letter(letter, now) for letter in batch.dead_letters]
         return out
 
     def _headers(self, change: Change) -> Headers:
@@ -67,13 +67,14 @@ class Writer:
             ("ce_subject", change.user_id.encode()),
         ]
 
-    def _letter(self, letter: DeadLetter, now: int) -> Message:
+    def _dead_letter(self, letter: DeadLetter, now: int) -> Message:
         value, detail = letter.value, letter.detail
-        if value is not None and self._letter_bytes_max is not None and len(value) > self._letter_bytes_max:
+        if value is not None and self._dead_letter_bytes_max is not None and len(value) > self._dead_letter_bytes_max:
             detail = (
-                f"{detail} (the broker takes no record of {len(value)} bytes here: cut to {self._letter_bytes_max})"
+                f"{detail} (the broker takes no record of {len(value)} bytes here: cut to "
+                f"{self._dead_letter_bytes_max})"
             )
-            value = value[: self._letter_bytes_max]
+            value = value[: self._dead_letter_bytes_max]
         headers = [
             ("reason", letter.reason.encode()),
             ("detail", detail.encode("utf-8", "replace")),
@@ -87,8 +88,10 @@ class Writer:
     def changelog(self, batch: Batch) -> Outgoing:
         """The users' records and, last, the mark."""
         records: list[Message] = [(changelog.user_key(user), raw, []) for user, raw in batch.states]
-        mark = Mark(self.log_name, batch.watermark, batch.plan, list(batch.offsets), list(batch.offsets.values()))
-        records.append((changelog.MARK_KEY, changelog.encode_mark(mark), []))
+        mark = CommitMarker(
+            self.log_name, batch.watermark, batch.plan, list(batch.offsets), list(batch.offsets.values())
+        )
+        records.append((changelog.MARKER_KEY, changelog.encode_marker(mark), []))
         return {(self._topics.changelog, self._partition): records}
 
 

@@ -34,7 +34,7 @@ class TooLarge(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class BrokerAddress:
     """How to reach the broker: `options` are aiokafka's security arguments."""
 
     bootstrap: str
@@ -45,7 +45,7 @@ class Outbox:
     """The producer of one partition's task. `transactional_id` None: no transactions, each call is
     at least once."""
 
-    def __init__(self, link: Link, transactional_id: str | None, timeout_ms: int) -> None:
+    def __init__(self, link: BrokerAddress, transactional_id: str | None, timeout_ms: int) -> None:
         self._link = link
         self._id = transactional_id
         self._timeout_ms = timeout_ms
@@ -85,7 +85,7 @@ class Outbox:
         With transactions all of it becomes visible at once or not at all; without them `last` is
         written when `messages` are in the log. Gives the offset behind the end of `last`, which is
         for one partition. Raises Fenced, TooLarge or another KafkaError; after any of them the
-        outbox must be closed and opened anew.
+        outbox must be closed and opened again.
         """
         try:
             if self._id:

@@ -1,12 +1,12 @@
 """The partition task: it owns one partition of all input topics, its users, its timers and its
 transactional producer.
 
-A *session* is one uninterrupted run of it:
+An *epoch* is one uninterrupted run of it:
 
     fence the predecessor → bring the store up to the changelog → read the committed offsets
     → fetch → step, commit, step, commit …
 
-Whatever goes wrong ends the session; what was not committed is forgotten, and the next session
+Whatever goes wrong ends the epoch; what was not committed is forgotten, and the next epoch
 begins from what the log says. There is one way to recover, and it is the same after a crash, an
 aborted transaction, a full disk and a broker that was away.
 """
@@ -33,10 +33,10 @@ from app.domain.streams import Stream
 from app.observability.logs import get_logger
 from app.observability.metrics import PartitionMetrics
 from app.streaming.beginning import Input, where_to_begin
-from app.streaming.committer import Committer, Pace
+from app.streaming.committer import CommitPolicy, Committer
 from app.streaming.core import Decode, PartitionCore, Poison, Poisoned
 from app.streaming.messages import Topics, Writer
-from app.streaming.outbox import Fenced, Link, Outbox, TooLarge
+from app.streaming.outbox import BrokerAddress, Fenced, Outbox, TooLarge
 from app.streaming.ports import StepEngine
 from app.streaming.process import IoThread
 from app.streaming.records import Chunk
@@ -52,7 +52,7 @@ _IDLE_S = 1.0
 _EXPIRE_EVERY_S = 1.0
 _BACKOFF_S_MAX = 5.0
 _STOP_S_MAX = 10.0
-_LETTER_BYTES_SAFE = 512 * 1024
+_DEAD_LETTER_BYTES_SAFE = 512 * 1024
 
 TaskState = Literal["recovering", "running", "stalled"]
 
@@ -67,7 +67,7 @@ class TaskDeps:
     writes and its closing stay in order. `io` is where producers live.
     """
 
-    link: Link
+    link: BrokerAddress
     group: str
     topics: Topics
     streams: tuple[Stream, ...]
@@ -91,7 +91,7 @@ class TaskDeps:
 
 class RoundLost(Exception):
     """A chunk did not arrive, and the consumer will not bring its records again: whoever carried
-    it took it for one of an old session."""
+    it took it for one of an old epoch."""
 
 
 class PartitionTask:
@@ -109,8 +109,8 @@ class PartitionTask:
         self._engine = deps.engine
         self._metrics = metrics
         self._poison = Poison()
-        self._letter_bytes_max: int | None = None
-        self._session = random.getrandbits(62)
+        self._dead_letter_bytes_max: int | None = None
+        self._epoch = random.getrandbits(62)
         self._number = 0
         self._lost = False
         self._wake = asyncio.Event()
@@ -125,14 +125,14 @@ class PartitionTask:
         self._task = asyncio.create_task(self._run(), name=f"partition-{self.partition}")
 
     def offer(self, chunk: Chunk) -> None:
-        """A chunk of this partition; one of an earlier session is dropped, since that session's
+        """A chunk of this partition; one of an earlier epoch is dropped, since that epoch's
         successor reads it again.
 
-        A chunk that is not the next one of this session ends the session: without those before it
+        A chunk that is not the next one of this epoch ends the epoch: without those before it
         the partition would stand still.
         """
         core = self.core
-        if core is None or chunk.session != self._session:
+        if core is None or chunk.epoch != self._epoch:
             return
         if chunk.number != self._number:
             self._lost = True
@@ -172,13 +172,13 @@ class PartitionTask:
         self._engine = engine
         self._wake.set()
 
-    # --- sessions --------------------------------------------------------------------------------
+    # --- epochs ---------------------------------------------------------------------------------
     async def _run(self) -> None:
         failures = 0
         while not self._stopping:
             began = time.monotonic()
             try:
-                await self._one_session()
+                await self._one_epoch()
                 return
             except Fenced:
                 if not await self._still_ours():
@@ -192,7 +192,7 @@ class PartitionTask:
                     "records were lost on their way from the consumer; reading them again", partition=self.partition
                 )
             except TooLarge:
-                self._letter_bytes_max = _LETTER_BYTES_SAFE
+                self._dead_letter_bytes_max = _DEAD_LETTER_BYTES_SAFE
             except (KafkaError, OSError, TimeoutError, HypersegError, ValueError) as error:
                 self._say_stalled(error)
             except Exception as error:
@@ -230,7 +230,7 @@ class PartitionTask:
         except (KafkaError, ConnectionError):
             return False
 
-    async def _one_session(self) -> None:
+    async def _one_epoch(self) -> None:
         deps = self._deps
         self.state = "recovering"
         while not await self._still_ours():
@@ -279,12 +279,12 @@ class PartitionTask:
             self.partition, deps.streams, self._engine, store, deps.decode, deps.clock, start,
             deps.cache_entries, deps.transactional, self._poison,
         )  # fmt: skip
-        self._session += 1
+        self._epoch += 1
         self._number = 0
         self._lost = False
         self._held.clear()
         self.core = core
-        await deps.input.start(self.partition, self._session, start.offsets, start.ends, start.asof)
+        await deps.input.start(self.partition, self._epoch, start.offsets, start.ends, start.asof)
         return core
 
     def _restoring(self, _read: int, left: int) -> None:
@@ -296,8 +296,8 @@ class PartitionTask:
         topics = replace(
             deps.topics, dead_letters_partitions=await deps.io.run(outbox.partitions(deps.topics.dead_letters))
         )
-        writer = Writer(topics, self.partition, store.meta.log or uuid4().hex, self._letter_bytes_max)
-        pace = Pace(deps.commit_interval_ms, deps.commit_events)
+        writer = Writer(topics, self.partition, store.meta.log or uuid4().hex, self._dead_letter_bytes_max)
+        pace = CommitPolicy(deps.commit_interval_ms, deps.commit_events)
         self._committer = committer = Committer(
             core,
             store,
@@ -326,7 +326,7 @@ class PartitionTask:
                 await committer.everything()
                 core.switch(self._engine)
                 continue
-            if time.monotonic() - expired_at > _EXPIRE_EVERY_S and not core.settling:
+            if time.monotonic() - expired_at > _EXPIRE_EVERY_S and not core.migrating:
                 expired_at = time.monotonic()
                 core.expire_slice(deps.retention_ms)
             if busy:

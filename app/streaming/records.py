@@ -34,12 +34,12 @@ class LaneUpdate(NamedTuple):
 class Chunk(NamedTuple):
     """One fetch of one partition: all its topics, those without records included.
 
-    `session` names the start of the partition's task the fetch belongs to; `number` counts the
-    chunks of that session.
+    `epoch` names the start of the partition's task the fetch belongs to; `number` counts the
+    chunks of that epoch.
     """
 
     partition: int
-    session: int
+    epoch: int
     number: int
     lanes: list[LaneUpdate]
 
@@ -65,7 +65,7 @@ class Batch(msgspec.Struct):
 
     number: int
     changes: list[Change]
-    letters: list[DeadLetter]
+    dead_letters: list[DeadLetter]
     states: list[tuple[str, bytes | None]]
     writes: list[UserWrite]
     offsets: dict[str, int]

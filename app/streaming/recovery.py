@@ -11,7 +11,7 @@ import msgspec
 from app.domain.limits import NEVER
 from app.streaming.ports import StepEngine
 from tables import changelog, meta
-from tables.changelog import Mark
+from tables.changelog import CommitMarker
 from tables.store import PartitionStore, UserWrite, write_for
 from tables.users import StoredUser
 
@@ -26,7 +26,7 @@ class LogRecord(NamedTuple):
 
 class ForeignLog(Exception):
     """The changelog is not the one this store was made from: another cluster, or a topic that was
-    made anew."""
+    recreated."""
 
 
 class Rebuilder:
@@ -44,9 +44,9 @@ class Rebuilder:
         Raises ForeignLog before anything is written, ValueError for a record of another version.
         """
         latest: dict[str, bytes | None] = {}
-        mark: Mark | None = None
+        mark: CommitMarker | None = None
         for record in records:
-            if record.key == changelog.MARK_KEY:
+            if record.key == changelog.MARKER_KEY:
                 mark = self._checked(record)
             else:
                 latest[changelog.user_of(record.key)] = record.value
@@ -58,14 +58,14 @@ class Rebuilder:
         ]
         self.store.apply(writes, self._after(mark, reached))
 
-    def _checked(self, record: LogRecord) -> Mark:
-        mark = changelog.decode_mark(record.value or b"")
+    def _checked(self, record: LogRecord) -> CommitMarker:
+        mark = changelog.decode_marker(record.value or b"")
         known = self.store.meta.log
         if known and known != mark.log:
             raise ForeignLog(f"it is {mark.log}, this store was made from {known}")
         return mark
 
-    def _after(self, mark: Mark | None, reached: int) -> meta.Meta:
+    def _after(self, mark: CommitMarker | None, reached: int) -> meta.Meta:
         before = self.store.meta
         if mark is None:
             return msgspec.structs.replace(before, reached=reached)

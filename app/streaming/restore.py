@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
 from app.observability.logs import get_logger
-from app.streaming.outbox import Link
+from app.streaming.outbox import BrokerAddress
 from app.streaming.recovery import ForeignLog, LogRecord, Rebuilder
 
 log = get_logger(__name__)
@@ -30,7 +30,7 @@ class Restore:
     `progress` is called with (records read, records left).
     """
 
-    def __init__(self, link: Link, tp: TopicPartition, rebuilder: Rebuilder, progress: Progress) -> None:
+    def __init__(self, link: BrokerAddress, tp: TopicPartition, rebuilder: Rebuilder, progress: Progress) -> None:
         self._link = link
         self._tp = tp
         self._rebuilder = rebuilder

@@ -15,23 +15,23 @@ SLICE_USERS = 64
 class Sweeps:
     """Where the two passes under one engine are, in the store's order of users.
 
-    `settled`: `unsettled` has come to the last user.
+    `migrated`: `unmigrated` has come to the last user.
     """
 
     def __init__(self, store: PartitionStore, cache: UserCache, engine: StepEngine) -> None:
-        self.settled = False
+        self.migrated = False
         self._store = store
         self._cache = cache
         self._engine = engine
-        self._settled_upto: str | None = None
+        self._migrated_upto: str | None = None
         self._expired_upto: str | None = None
 
-    def unsettled(self) -> list[Cached]:
+    def unmigrated(self) -> list[Cached]:
         """Those of the next users that were last evaluated under other definitions."""
-        rows = self._store.page(self._settled_upto, SLICE_USERS)
+        rows = self._store.page(self._migrated_upto, SLICE_USERS)
         if rows:
-            self._settled_upto = rows[-1][0]
-        self.settled = len(rows) < SLICE_USERS
+            self._migrated_upto = rows[-1][0]
+        self.migrated = len(rows) < SLICE_USERS
         passed = [self._cache.adopt(user, row) for user, row in rows]
         return [cached for cached in passed if cached.state.plan_digest != self._engine.plan.digest]
 

@@ -66,8 +66,7 @@ class PartitionTasks:
         log.info("assigned", partitions=sorted(wanted))
 
     async def revoke(self) -> None:
-        """Ends all tasks, each with a last commit: the group is about to deal the partitions
-        anew."""
+        """Ends all tasks, each with a last commit: the group is about to rebalance."""
         self.dealing = True
         async with self._lock:
             await self._end(list(self._tasks))

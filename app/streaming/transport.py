@@ -151,7 +151,7 @@ class ChunkTransport(driver.Transport):
 
 
 async def _confirmed(client: Any, coordinator: Any) -> bool:
-    """Asks the coordinator with a heartbeat, and does nothing about the answer: joining anew is
+    """Asks the coordinator with a heartbeat, and does nothing about the answer: joining again is
     aiokafka's own business.
 
     aiokafka's `_do_heartbeat` takes every refusal for the end of its membership. It is called
@@ -187,9 +187,8 @@ class KafkaInput:
         return consumer._thread
 
     def _consumer(self) -> ChunkConsumer | None:
-        consumer = self._app._consumer  # its property `consumer` would make one
-        assert consumer is None or isinstance(consumer, ChunkConsumer)
-        return consumer
+        # Its property `consumer` would make one.
+        return cast("ChunkConsumer | None", self._app._consumer)
 
     def _tps(self, partition: int) -> list[TopicPartition]:
         return [TopicPartition(topic, partition) for topic in self._topics]
@@ -225,12 +224,12 @@ class KafkaInput:
         return {tp.topic: first[tp] for tp in tps}, {tp.topic: ends[tp] for tp in tps}
 
     async def start(
-        self, partition: int, session: int, offsets: Mapping[str, int], ends: Mapping[str, int], asof: int
+        self, partition: int, epoch: int, offsets: Mapping[str, int], ends: Mapping[str, int], asof: int
     ) -> None:
         """Begins fetching the partition; see `Fetching.start`."""
         thread = self.thread
         assert thread.fetching is not None
-        await thread.in_thread(thread.fetching.start(partition, session, offsets, ends, asof))
+        await thread.in_thread(thread.fetching.start(partition, epoch, offsets, ends, asof))
 
     async def stop(self, partition: int) -> None:
         """Ends fetching the partition; does nothing when there is no consumer any more."""

@@ -52,7 +52,7 @@ Place = tuple[int, int]
 
 
 class CaseError(DefinitionError):
-    """A test file is wrong: mend it where it points."""
+    """A test file is wrong: fix it where it points."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def read_file(path: str | Path, options: EngineOptions) -> list[Case]:
     try:
         text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}; mend the path") from error
+        raise InputError(f"{path}: cannot be read: {error.strerror}; fix the path") from error
     return read_text(text, str(path), options)
 
 

@@ -182,7 +182,7 @@ def _name(text: str | None) -> str | None:
     return None if text == "null" else text
 
 
-def told(changes: Iterable[Change]) -> list[Expected]:
+def reported(changes: Iterable[Change]) -> list[Expected]:
     """What the engine did, in the notation's terms."""
     return [
         Expected(
@@ -200,17 +200,17 @@ def told(changes: Iterable[Change]) -> list[Expected]:
     ]
 
 
-def spelled(change: Expected, base: int) -> str:
+def format_change(change: Expected, base: int) -> str:
     """A change as a case writes it, with its instant in the units that fit."""
     what = f"moves {change.name} {change.from_ or 'null'} -> {change.to or 'null'}"
     if change.what != "moved":
-        what = f"{'enters' if change.what == 'entered' else 'leaves'} {spelled_member(change.name, change.value)}"
+        what = f"{'enters' if change.what == 'entered' else 'leaves'} {format_member(change.name, change.value)}"
     marks = ("" if change.cause == "event" else f" {change.cause}") + (" late" if change.late else "")
     user = "" if change.user == DEFAULT_USER else f"{change.user}@"
     return f"{user}{offset_text(change.at - base)} {what}{marks}"
 
 
-def spelled_member(name: str, value: str | None) -> str:
+def format_member(name: str, value: str | None) -> str:
     """A membership; a value that is a plain word stands without quotes."""
     if value is None:
         return name

@@ -266,7 +266,7 @@ class Partition:
         while self._work():
             pass
         if self.core.pending:
-            self._append_batch(self.core.cut(), torn)
+            self._append_batch(self.core.seal(), torn)
         self._begin()
 
     # --- a session -------------------------------------------------------------------------------
@@ -325,7 +325,7 @@ class Partition:
         return brought
 
     def _commit(self) -> None:
-        batch = self.core.cut()
+        batch = self.core.seal()
         self._append_batch(batch, torn=False)
         meta = Meta(len(self.log.changelog), batch.watermark, _LOG_NAME, batch.plan, 0, batch.offsets)
         self.store.apply(batch.writes, meta)
@@ -337,7 +337,7 @@ class Partition:
         for (topic, _), messages in self._writer.outgoing(batch, self.now).items():
             log.outputs[topic] += messages
         log.changes += batch.changes
-        for letter in batch.letters:
+        for letter in batch.dead_letters:
             self.refused.append((letter.reason, letter.detail, log.inputs[letter.topic][letter.offset].given))
         records = self._writer.changelog(batch)[CHANGELOG, 0]
         for key, value, _ in records[:-1] if torn else records:

@@ -15,7 +15,7 @@ from app.rules.plan import Plan
 from app.testing.cases import Case
 from app.testing.driver import Driver
 from app.testing.faults import Item
-from app.testing.notation import DEFAULT_USER, Expected, Fire, spelled, spelled_member, told
+from app.testing.notation import DEFAULT_USER, Expected, Fire, format_change, format_member, reported
 from app.wording.words import fact_words
 
 Line = tuple[str, str]
@@ -41,8 +41,8 @@ def run_case(plan: Plan, case: Case) -> Outcome:
     driver = Driver(plan, case.options)
     drive(driver, case.steps, case.until)
     changes = sorted((change for change in driver.changes if _counts(case, change)), key=lambda change: change.user_id)
-    expected = [spelled(change, case.base) for change in sorted(case.changes, key=lambda change: change.user)]
-    got = [spelled(change, case.base) for change in told(changes)]
+    expected = [format_change(change, case.base) for change in sorted(case.changes, key=lambda change: change.user)]
+    got = [format_change(change, case.base) for change in reported(changes)]
     diff = list(_difference(plan, case, expected, got, changes)) if expected != got else []
     diff += _refused(driver) + _members(driver, case)
     return Outcome(case, tuple(expected), tuple(got), tuple(diff))
@@ -93,14 +93,14 @@ def _members(driver: Driver, case: Case) -> list[Line]:
 
 def _member(member: tuple[str, str, str | None], since: int, base: int) -> str:
     user, name, value = member
-    return f"{'' if user == DEFAULT_USER else user + '@'}{spelled_member(name, value)}: {offset_text(since - base)}"
+    return f"{'' if user == DEFAULT_USER else user + '@'}{format_member(name, value)}: {offset_text(since - base)}"
 
 
 # --- the difference -----------------------------------------------------------------------------
 
 
 def _difference(plan: Plan, case: Case, expected: list[str], got: list[str], changes: list[Change]) -> Iterator[Line]:
-    by_text = {spelled(change, case.base): change for change in case.changes}
+    by_text = {format_change(change, case.base): change for change in case.changes}
     for _, a0, a1, b0, b1 in SequenceMatcher(a=expected, b=got, autojunk=False).get_opcodes():
         if expected[a0:a1] == got[b0:b1]:
             yield from ((" ", text) for text in got[b0:b1])
@@ -129,4 +129,4 @@ def _why_not(plan: Plan, case: Case, missing: Expected) -> list[str]:
     inside = answers[0].in_
     state = "in" if inside else "not in"
     facts = [fact_words(fact, answers[0].value) for fact in answers[0].why]
-    return [f"at that instant {state} {spelled_member(missing.name, missing.value)}: {'; '.join(facts)}"]
+    return [f"at that instant {state} {format_member(missing.name, missing.value)}: {'; '.join(facts)}"]

@@ -83,7 +83,7 @@ class ChangeFeed:
     def begin(self, starts: Mapping[int, int]) -> None:
         """From where the tail will read each partition.
 
-        A partition already known goes on; one that was made anew empties the ring.
+        A partition already known goes on; one that was recreated empties the ring.
         """
         if any(offset < self.heads.get(partition, 0) for partition, offset in starts.items()):
             self._clear()

@@ -113,7 +113,7 @@ class ChangeStream:
         # Still behind: the first read of the ring says so.
 
     async def _disbelieve(self) -> None:
-        """A position past the topic's end is of another topic (a broker made anew): then all that
+        """A position past the topic's end is of another topic (a recreated broker): then all that
         is here is new to the client.
 
         A position past only this worker's tail is honest: another worker was quicker.

@@ -15,7 +15,7 @@ from statistics import median
 
 from app.broker import jars
 from app.broker.local import LocalKafka
-from app.broker.topics import Shape, Topic, ensure_topics
+from app.broker.topics import Topic, TopicDefaults, ensure_topics
 from tests.benchmarks import latency, replaying
 from tests.benchmarks.load import TOPICS, Load, fill
 from tests.benchmarks.measure import OurWorker, Run, idiomatic, ours
@@ -73,7 +73,7 @@ def _replays(log: Path, rounds: int) -> None:
 def _run(bootstrap: str, folder: Path, wanted: argparse.Namespace) -> None:
     prefix = "bench-"
     names = [*TOPICS.values(), "profiles"]
-    asyncio.run(ensure_topics(bootstrap, [Topic(prefix + name) for name in names], Shape(4)))
+    asyncio.run(ensure_topics(bootstrap, [Topic(prefix + name) for name in names], TopicDefaults(4)))
     size = fill(bootstrap, Load(wanted.events, wanted.users), prefix)
     print(
         f"{wanted.events:,} events of {size / wanted.events:.0f} bytes, {wanted.users:,} users, 3 topics of "
@@ -81,7 +81,7 @@ def _run(bootstrap: str, folder: Path, wanted: argparse.Namespace) -> None:
     )
     rounds: list[tuple[Run, Run]] = []
     for number in range(wanted.rounds):
-        asyncio.run(ensure_topics(bootstrap, [Topic(f"idiomatic-{number}-changes", together=False)], Shape(4)))
+        asyncio.run(ensure_topics(bootstrap, [Topic(f"idiomatic-{number}-changes", together=False)], TopicDefaults(4)))
         theirs = idiomatic(bootstrap, prefix, number, folder, wanted.theirs)
         _tell("idiomatic Faust", theirs)
         own = ours(bootstrap, prefix, number, folder, wanted.events)
@@ -105,7 +105,9 @@ def _tell(name: str, run: Run) -> None:
 
 def _latency(bootstrap: str, folder: Path, rate: int) -> None:
     prefix = "latency-"
-    asyncio.run(ensure_topics(bootstrap, [Topic(prefix + name) for name in (*TOPICS.values(), "profiles")], Shape(4)))
+    asyncio.run(
+        ensure_topics(bootstrap, [Topic(prefix + name) for name in (*TOPICS.values(), "profiles")], TopicDefaults(4))
+    )
     with OurWorker(bootstrap, prefix, 9_999, folder, {"clock": "wall"}) as worker:
         worker.until_ready()
         found = asyncio.run(latency.measure(bootstrap, prefix, worker.changes, rate, seconds=15))

@@ -95,7 +95,7 @@ def _work(
     while core.step(0):
         pass
     stepped = time.thread_time()
-    batch = core.cut()
+    batch = core.seal()
     captured = time.thread_time()
     outgoing = {**writer.outgoing(batch, 0), **writer.changelog(batch)}
     encoded = time.thread_time()

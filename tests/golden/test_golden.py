@@ -23,7 +23,7 @@ from app.rules.definitions import load_text
 from app.rules.plan import Plan, compile_plan
 from app.testing import CRASH, Driver, notation
 from app.testing.cases import OwnCase, check_names, read_own
-from app.testing.notation import DEFAULT_USER, Expected, Fire, spelled
+from app.testing.notation import DEFAULT_USER, Expected, Fire, format_change
 from app.testing.running import drive
 from tests.support.oracle import canonical_run
 
@@ -75,7 +75,7 @@ def changes_of(driver: Driver, user: str) -> list[Change]:
 
 
 def lines(changes: Iterable[Expected], base: int) -> list[str]:
-    return [spelled(change, base) for change in changes]
+    return [format_change(change, base) for change in changes]
 
 
 def expected_of(case: OwnCase, user: str) -> list[Expected]:
@@ -97,7 +97,7 @@ def test_case(case: OwnCase) -> None:
     check_names(case, [s.name for s in driver.plan.segments], [g.name for g in driver.plan.groups])
     for user in users_of(case):
         changes, expected = changes_of(driver, user), expected_of(case, user)
-        assert lines(notation.told(changes), case.base) == lines(expected, case.base)
+        assert lines(notation.reported(changes), case.base) == lines(expected, case.base)
         assert [change.seq for change in changes] == list(range(1, len(expected) + 1))
     if case.facts:
         assert [(fact.expr, fact.value, fact.needs) for fact in driver.changes[-1].facts] == list(case.facts)
@@ -139,7 +139,7 @@ def test_split_over_partitions(case: OwnCase, partitions: int) -> None:
             for user in users:
                 drivers[partition_of(user, partitions)].feed(msgspec.structs.replace(step, user=user))
     for user in users:
-        told = notation.told(changes_of(drivers[partition_of(user, partitions)], user))
+        told = notation.reported(changes_of(drivers[partition_of(user, partitions)], user))
         assert lines((replace(change, user=DEFAULT_USER) for change in told), case.base) == lines(
             case.changes, case.base
         )

@@ -14,7 +14,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from app.broker.local import LocalKafka
-from app.broker.topics import Shape, Topic, ensure_topics
+from app.broker.topics import Topic, TopicDefaults, ensure_topics
 from app.domain.errors import Unreachable, UsageError
 from tests.support.kafka import consume, fresh, make_topics, produce
 
@@ -27,15 +27,15 @@ async def test_topics_are_created_and_accepted_the_second_time(kafka: str) -> No
         Topic(fresh("log"), compacted=True),
         Topic(fresh("dead"), together=False, partitions=1),
     ]
-    assert await ensure_topics(kafka, topics, Shape(partitions=3)) == 3
-    assert await ensure_topics(kafka, topics, Shape(partitions=9)) == 3
+    assert await ensure_topics(kafka, topics, TopicDefaults(partitions=3)) == 3
+    assert await ensure_topics(kafka, topics, TopicDefaults(partitions=9)) == 3
     assert await _partitions(kafka, topics[2].name) == 1
 
 
 async def test_what_exists_decides_the_number_of_partitions_of_what_does_not(kafka: str) -> None:
     here, lacking = fresh("clicks"), fresh("carts")
     await make_topics(kafka, [here], partitions=6)
-    assert await ensure_topics(kafka, [Topic(here), Topic(lacking)], Shape(partitions=4)) == 6
+    assert await ensure_topics(kafka, [Topic(here), Topic(lacking)], TopicDefaults(partitions=4)) == 6
     assert await _partitions(kafka, lacking) == 6
 
 
@@ -49,7 +49,7 @@ async def test_inputs_that_disagree_are_refused(kafka: str) -> None:
 
 async def test_more_replicas_than_brokers_are_refused(kafka: str) -> None:
     with pytest.raises(UsageError, match="set replication to at most the number of brokers"):
-        await ensure_topics(kafka, [Topic(fresh("clicks"))], Shape(4, replication=3))
+        await ensure_topics(kafka, [Topic(fresh("clicks"))], TopicDefaults(4, replication=3))
 
 
 async def test_two_workers_that_create_at_once_both_go_on(kafka: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from app.broker import topics as topics_module
 from app.broker.embedded import PARTITIONS, EmbeddedBroker
 from app.broker.probe import answers
-from app.broker.topics import Shape, Topic, ensure_topics
+from app.broker.topics import Topic, TopicDefaults, ensure_topics
 from app.domain.errors import Unreachable, UsageError
 from tests.support.kafka import consume, fresh, produce
 
@@ -59,7 +59,10 @@ class _Admin:
 
 async def test_existing_topics_need_no_right_to_create() -> None:
     assert (
-        await topics_module._ensure(_Admin({"clicks": 8, "carts": 8}), [Topic("clicks"), Topic("carts")], Shape()) == 8
+        await topics_module._ensure(
+            _Admin({"clicks": 8, "carts": 8}), [Topic("clicks"), Topic("carts")], TopicDefaults()
+        )
+        == 8
     )
 
 
@@ -67,4 +70,4 @@ async def test_topics_that_may_not_be_created_are_named_with_the_partitions_they
     with pytest.raises(
         UsageError, match="topic carts: does not exist and may not be created by this user; create it with 8 partitions"
     ):
-        await topics_module._ensure(_Admin({"clicks": 8}), [Topic("clicks"), Topic("carts")], Shape())
+        await topics_module._ensure(_Admin({"clicks": 8}), [Topic("clicks"), Topic("carts")], TopicDefaults())

@@ -30,7 +30,7 @@ def click(user: str, number: int, **more: Any) -> tuple[bytes, bytes]:
     return user.encode(), orjson.dumps(event)
 
 
-async def letters(made: Cluster) -> list[Any]:
+async def dead_letters(made: Cluster) -> list[Any]:
     return await consume(made.bootstrap, made.topic("dead-letters"))
 
 
@@ -65,7 +65,7 @@ async def test_everything_that_does_not_fit_is_kept_with_its_reason(made: Cluste
     finally:
         await producer.stop()
     await until(lambda: _as_many(made, len(bad)), 30, worker.log)
-    found = await letters(made)
+    found = await dead_letters(made)
     assert [record.partition for record in found] == [found[0].partition] * len(bad)
     for (reason, (key, value)), record in zip(bad.items(), found, strict=True):
         headers = {name: raw.decode() for name, raw in record.headers}
@@ -78,7 +78,7 @@ async def test_everything_that_does_not_fit_is_kept_with_its_reason(made: Cluste
 
 
 async def _as_many(made: Cluster, count: int) -> bool:
-    return len(await letters(made)) >= count
+    return len(await dead_letters(made)) >= count
 
 
 async def _entered(made: Cluster, user: str) -> bool:
@@ -101,7 +101,7 @@ async def test_a_dead_letter_too_large_for_its_topic_is_cut_and_says_so(made: Cl
     finally:
         await producer.stop()
     await until(lambda: _as_many(made, 1), 40, worker.log)
-    (record,) = await letters(made)
+    (record,) = await dead_letters(made)
     assert value.startswith(record.value)
     assert len(record.value) >= 500_000
     assert b"cut to" in dict(record.headers)["detail"]
@@ -126,7 +126,7 @@ async def test_producers_of_every_codec_are_read(made: Cluster, codec: str) -> N
         producer.produce(made.topic("clicks"), value, key)
     assert producer.flush(20) == 0
     await until(lambda: _users(made, 20), 30, worker.log)
-    assert await letters(made) == []
+    assert await dead_letters(made) == []
 
 
 async def _users(made: Cluster, count: int) -> bool:

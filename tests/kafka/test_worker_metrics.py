@@ -70,12 +70,14 @@ async def _until_read(worker: Process) -> AsyncIterator[float]:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         found = await read(worker)
-        lag, events, letters = (total(found[f"hyperseg_{name}"]) for name in ("lag_records", "events", "dead_letters"))
+        lag, events, dead_letters = (
+            total(found[f"hyperseg_{name}"]) for name in ("lag_records", "events", "dead_letters")
+        )
         # What is committed was processed before; a partition that is not at work yet says
         # nothing of itself.
-        assert events + letters + lag <= EVENTS + BAD
+        assert events + dead_letters + lag <= EVENTS + BAD
         yield lag
-        if events == EVENTS and letters == BAD:
+        if events == EVENTS and dead_letters == BAD:
             assert lag == 0
             return
         await asyncio.sleep(0.02)

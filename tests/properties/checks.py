@@ -18,7 +18,7 @@ from tests.properties.scenarios import USER, Scenario
 from tests.support.facts import satisfied
 from tests.support.oracle import Answer, canonical_run
 from tests.support.oracle.run import accepted as accepted_events
-from tests.support.oracle.run import spelled
+from tests.support.oracle.run import format_change
 
 Told = tuple[int, str, str, Any, str | None, str | None, str]
 
@@ -40,7 +40,7 @@ def sorted_run(
     return changes, between(state)
 
 
-def told(change: Change) -> Told:
+def reported(change: Change) -> Told:
     cause = {"timer": "timer", "bound": "bound"}.get(change.cause.kind) or str(change.cause.event_id)
     name = change.group if change.change == "moved" else change.segment
     return (change.at, change.change, str(name), change.value, change.from_, change.to, cause)
@@ -63,7 +63,7 @@ def check_in_order(scenario: Scenario) -> None:
     engine = engine_of(scenario)
     changes, state = sorted_run(scenario, engine)
     run = canonical_run(scenario.definitions, scenario.options, scenario.events, scenario.until)
-    assert [told(change) for change in changes] == [expected(answer) for answer in run.changes]
+    assert [reported(change) for change in changes] == [expected(answer) for answer in run.changes]
     assert members(state) == run.members
     check_causes(changes)
     check_ids(changes, sorted_run(scenario, engine_of(scenario))[0])
@@ -165,7 +165,7 @@ def check_any_order(scenario: Scenario) -> None:
         after = canonical_run(scenario.definitions, scenario.options, accepted, clock)
         assert members(state) == after.members, event
         if in_order:
-            assert [told(change) for change in given] == [
+            assert [reported(change) for change in given] == [
                 expected(answer) for answer in after.changes[len(before.changes) :]
             ], event
         else:
@@ -192,7 +192,7 @@ def check_correction(given: Sequence[Change], event: Event, clock: int) -> None:
 
 
 def key(change: Change) -> str:
-    return str(change.segment) if change.value is None else f"{change.segment}:{spelled(change.value)}"
+    return str(change.segment) if change.value is None else f"{change.segment}:{format_change(change.value)}"
 
 
 def check_alternation(changes: Sequence[Change], end: dict[str, int]) -> None:

@@ -23,7 +23,7 @@ from app.rules.ast import Node
 from app.rules.definitions import Definitions, load_text
 from app.rules.parser import parse
 from app.rules.plan import compile_plan
-from app.rules.text import text as spelled
+from app.rules.text import text as format_change
 from app.rules.types import Scope, check_condition
 from tests.properties.chance import Seeded
 from tests.properties.grammar import STREAMS, Writer
@@ -112,9 +112,9 @@ def examine(text: str) -> bool:
     start = time.process_time()
     tree = loaded(text)
     if tree is not None:
-        canonical = spelled(tree)
+        canonical = format_change(tree)
         assert parse(canonical) == tree, canonical
-        assert spelled(parse(canonical)) == canonical
+        assert format_change(parse(canonical)) == canonical
     assert time.process_time() - start < SECONDS_MAX
     return tree is not None
 

@@ -216,14 +216,14 @@ def test_dead_letters_keep_every_byte() -> None:
     partition = Partition(real_engine())
     bad = [Raw("clicks", b"\xff\x00 no json", b"k"), Raw("carts", None, b"k2"), Raw("clicks", b'{"ts":1760000000000}')]
     partition.feed(*bad, CRASH)
-    letters = dead_letters(partition)
-    assert [(key, value) for key, value, _ in letters] == [
+    kept = dead_letters(partition)
+    assert [(key, value) for key, value, _ in kept] == [
         (b"k", b"\xff\x00 no json"),
         (b"k2", None),
         (None, b'{"ts":1760000000000}'),
     ]
-    assert letters[0][2]["topic"] == b"clicks"
-    assert letters[2][2]["offset"] == b"1"
+    assert kept[0][2]["topic"] == b"clicks"
+    assert kept[2][2]["offset"] == b"1"
     assert [given for _, _, given in partition.refused] == bad
 
 
@@ -262,7 +262,7 @@ def test_other_definitions_visit_every_user_once_even_through_a_crash() -> None:
     partition.feed(CRASH_BEFORE_STORE, CRASH)
     exited = [change for change in partition.changes if change.cause.kind == "definition"]
     assert len(exited) == len({change.user_id for change in exited}) == 150
-    assert len(engine.settled) == len(set(engine.settled)) == 150
+    assert len(engine.migrated) == len(set(engine.migrated)) == 150
     assert partition.store.meta.plan == "fake-2"
     assert partition.store.sizes() == {}
 

@@ -72,7 +72,7 @@ class Kept:
         writes = []
         for user in sorted(self._dirty):
             state, old = self._states[user], self._members.get(user)
-            raw = changelog.NO_CUT + self.engine.encode(state)
+            raw = changelog.NO_OFFSETS + self.engine.encode(state)
             writes.append(write_for(user, raw, NEVER, NEVER, old or {}, state.members, old is None))
             self._members[user] = dict(state.members)
             self.log.append(LogRecord(len(self.log), changelog.user_key(user), raw))

@@ -33,12 +33,12 @@ class FakeState(msgspec.Struct):
 
 @dataclass
 class FakeEngine:
-    """`fail_on`: ids of events, and "timer of USER". `settled`: whom `settle` was called for."""
+    """`fail_on`: ids of events, and "timer of USER". `migrated`: whom `migrate` was called for."""
 
     plan: FakePlan = field(default_factory=FakePlan)
     fail_on: set[str] = field(default_factory=set)
     stays: bool = False
-    settled: list[str] = field(default_factory=list)
+    migrated: list[str] = field(default_factory=list)
 
     def new_state(self, user: str) -> FakeState:
         return FakeState(user, self.plan.digest)
@@ -78,7 +78,7 @@ class FakeEngine:
 
     def migrate(self, state: FakeState) -> list[Change]:
         state.plan_digest = self.plan.digest
-        self.settled.append(state.user)
+        self.migrated.append(state.user)
         if SEGMENT not in state.members:
             return []
         state.due = NEVER

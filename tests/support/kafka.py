@@ -4,9 +4,9 @@
 same broker as an object; `own_kafka` a fresh one for a test that stops or kills it `embedded`
 the address of a fresh embedded broker
 
-Mark tests that use one of the first three `kafka`: they then run one after another in one xdist
-worker, and Kafka's jars are there before the first test begins: on a fresh machine Maven fetches
-them once, before anybody's time is taken.
+CommitMarker tests that use one of the first three `kafka`: they then run one after another in
+one xdist worker, and Kafka's jars are there before the first test begins: on a fresh machine
+Maven fetches them once, before anybody's time is taken.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from app.broker import jars
 from app.broker.embedded import EmbeddedBroker
 from app.broker.local import LocalKafka
-from app.broker.topics import Shape, Topic, ensure_topics
+from app.broker.topics import Topic, TopicDefaults, ensure_topics
 from app.domain.errors import Unreachable
 from tests.support.absent import absent
 
@@ -91,7 +91,7 @@ def fresh(name: str) -> str:
 
 
 async def make_topics(bootstrap: str, names: Iterable[str], partitions: int = 4, compacted: bool = False) -> None:
-    await ensure_topics(bootstrap, [Topic(name, compacted=compacted) for name in names], Shape(partitions))
+    await ensure_topics(bootstrap, [Topic(name, compacted=compacted) for name in names], TopicDefaults(partitions))
 
 
 async def produce(

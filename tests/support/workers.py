@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import orjson
 
-from app.broker.topics import Shape, Topic, ensure_topics
+from app.broker.topics import Topic, TopicDefaults, ensure_topics
 from app.offline.eventfiles import read_lines
 from tests.support.kafka import consume, fresh, produce
 
@@ -48,7 +48,7 @@ class Cluster:
 
     async def create_topics(self, partitions: int = 4) -> None:
         names = [*TOPICS.values(), "segment-changes"]
-        await ensure_topics(self.bootstrap, [Topic(self.topic(name)) for name in names], Shape(partitions))
+        await ensure_topics(self.bootstrap, [Topic(self.topic(name)) for name in names], TopicDefaults(partitions))
 
     async def load(self, path: Path) -> None:
         """Produces a shop log, sorted by time, into its topics, which are created."""

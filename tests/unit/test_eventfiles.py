@@ -75,7 +75,7 @@ def test_damaged_files_are_named(tmp_path: Path, name: str, content: bytes) -> N
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"none\.jsonl: no such file or directory; mend the path"):
+    with pytest.raises(InputError, match=r"none\.jsonl: no such file or directory; fix the path"):
         list(read_lines(tmp_path / "none.jsonl"))
     with pytest.raises(InputError, match="is a directory"):
         list(read_lines(tmp_path))

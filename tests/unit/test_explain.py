@@ -49,18 +49,18 @@ def shop(tmp_path: Path) -> list[str]:
     return ["--segments", str(tmp_path / "d.yaml"), "--events", str(tmp_path / "e.jsonl")]
 
 
-def told(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int = 0) -> list[str]:
+def reported(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int = 0) -> list[str]:
     assert cli.run(["explain", *arguments]) == code
     out, err = capsys.readouterr()
     return (err if code else out).splitlines()
 
 
 def one(name: str, shop: list[str], capsys: pytest.CaptureFixture[str], *more: str) -> list[str]:
-    return told(["u", "--segment", name, *more, *shop], capsys)[2:]
+    return reported(["u", "--segment", name, *more, *shop], capsys)[2:]
 
 
 def test_which_part_fails_and_how_far_it_is(shop: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert told(["u", "--segment", "keen", *shop], capsys) == [
+    assert reported(["u", "--segment", "keen", *shop], capsys) == [
         "u at 2026-11-03T00:00:00+00:00",
         "",
         "✘ keen: not in",
@@ -93,11 +93,11 @@ def test_another_instant_and_another_zone(shop: list[str], capsys: pytest.Captur
         "✘ likes:yoga: not in",
         "    ✘ clicks with category yoga in the last 7 days is 1 (needs ≥ 2): 1 more click with category yoga",
     ]
-    assert told(["u", "--segment", "keen", *at, *shop], capsys)[0] == "u at 2026-11-02T01:30:00.500+01:00"
+    assert reported(["u", "--segment", "keen", *at, *shop], capsys)[0] == "u at 2026-11-02T01:30:00.500+01:00"
     later = one("quiet", shop, capsys, "--at", "2026-11-03T02:30:00Z")
     assert later[-1] == "    stays at least until 2026-11-03T03:00:00+00:00 (min_dwell)"
     assert one("likes", shop, capsys, "--at", "2026-12-01T00:00:00Z")[0].startswith("✘ likes:yoga: not in")
-    assert told(["other", "--segment", "likes", *shop], capsys)[2:] == [
+    assert reported(["other", "--segment", "likes", *shop], capsys)[2:] == [
         "✘ likes: not in; no value of click.category was seen"
     ]
 
@@ -136,19 +136,19 @@ def test_json_of_all_segments(shop: list[str], capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["v"], "user v: none of 5 events is theirs; mend the name or --at"),
+        (["v"], "user v: none of 5 events is theirs; fix the name or --at"),
         (["othr"], 'user othr: none of 5 events is theirs; did you mean "other"?'),
         (["u", "--segment", "ken"], 'segment ken: not defined; did you mean "keen"?'),
         (["u", "--segment", "zzz"], "segment zzz: not defined; expected one of keen"),
     ],
 )
 def test_names_nobody_has(arguments: list[str], said: str, shop: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert said in told([*arguments, *shop], capsys, 1)[0]
+    assert said in reported([*arguments, *shop], capsys, 1)[0]
 
 
 def test_usage(shop: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert "name event files with --events" in told(["u", "v"], capsys, 2)[0]
-    assert "--at soon: expected" in told(["u", "--at", "soon", *shop], capsys, 2)[0]
+    assert "name event files with --events" in reported(["u", "v"], capsys, 2)[0]
+    assert "--at soon: expected" in reported(["u", "--at", "soon", *shop], capsys, 2)[0]
 
 
 # --- a worker -----------------------------------------------------------------------------------
@@ -183,9 +183,9 @@ def worker() -> Iterator[str]:
 def test_a_worker_is_asked(shop: list[str], worker: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["explain", "u", "--json", "--segment", "keen", *shop]) == 0
     answer = json.loads(capsys.readouterr().out)["segments"][0]
-    by_file = told(["u", "--segment", "keen", *shop], capsys)
+    by_file = reported(["u", "--segment", "keen", *shop], capsys)
     _Worker.answers = {f"/api/users/a%2Fb/explain?segment=keen&at={BASE}": (200, json.dumps(answer).encode())}
-    by_worker = told(["a/b", "--segment", "keen", "--at", str(BASE), "--url", worker], capsys)
+    by_worker = reported(["a/b", "--segment", "keen", "--at", str(BASE), "--url", worker], capsys)
     assert by_worker == by_file
 
 
@@ -195,7 +195,7 @@ def test_all_segments_of_a_worker(shop: list[str], worker: str, capsys: pytest.C
     del answer["at"]  # a worker's answer has it at each segment
     _Worker.answers = {"/api/users/u/explain": (200, json.dumps(answer).encode())}
     port = worker.rpartition(":")[2]
-    assert told(["u", "--set", f"web_port={port}"], capsys) == told(["u", *shop], capsys)
+    assert reported(["u", "--set", f"web_port={port}"], capsys) == reported(["u", *shop], capsys)
 
 
 @pytest.mark.parametrize(
@@ -211,12 +211,12 @@ def test_a_worker_that_refuses(
     answer: tuple[int, bytes], code: int, said: str, worker: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _Worker.answers = {"/api/users/u/explain": answer}
-    assert said in told(["u", "--url", worker], capsys, code)[0]
+    assert said in reported(["u", "--url", worker], capsys, code)[0]
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://[", "ftp://x"])
 def test_no_worker_there(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "start one with hyperseg worker" in told(["u", "--url", url], capsys, 3)[0]
+    assert "start one with hyperseg worker" in reported(["u", "--url", url], capsys, 3)[0]
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,10 @@ from app.domain.options import EngineOptions
 from app.domain.streams import DEFAULT_STREAMS
 from app.main import load_definitions
 from app.observability.metrics import StreamMetrics
-from app.streaming.committer import Committer, Pace
+from app.streaming.committer import CommitPolicy, Committer
 from app.streaming.core import PartitionCore, Start
 from app.streaming.messages import Topics, Writer
-from app.streaming.outbox import Link
+from app.streaming.outbox import BrokerAddress
 from app.streaming.partition import TaskDeps
 from app.streaming.process import IoThread
 from app.streaming.records import LaneUpdate
@@ -123,7 +123,7 @@ async def a_commit(world: World) -> AsyncIterator[None]:
     core, io = a_core(Clock(wall=False)), IoThread()
     disk, outbox = ThreadPoolExecutor(1), FakeOutbox()
     committer = Committer(
-        core, core.store, outbox, Writer(TOPICS, 0, "log"), "group", Pace(50, 1_000), disk, io, asyncio.Lock(),
+        core, core.store, outbox, Writer(TOPICS, 0, "log"), "group", CommitPolicy(50, 1_000), disk, io, asyncio.Lock(),
         lambda: NOW, world.metrics.partition(0), lambda: None,
     )  # type: ignore[arg-type]  # fmt: skip
     io.start()
@@ -138,7 +138,7 @@ async def a_commit(world: World) -> AsyncIterator[None]:
 
 def task_deps(world: World, member: bool) -> TaskDeps:
     return TaskDeps(
-        link=Link("127.0.0.1:1"), group="group", topics=TOPICS, streams=DEFAULT_STREAMS, engine=FakeEngine(),
+        link=BrokerAddress("127.0.0.1:1"), group="group", topics=TOPICS, streams=DEFAULT_STREAMS, engine=FakeEngine(),
         decode=decode_event,
         clock=Clock(), input=FakeInput(member), open_kv=lambda _: MemoryKv(), disk=ThreadPoolExecutor(1),
         turn=asyncio.Lock(),
@@ -292,8 +292,8 @@ async def test_a_commit_is_counted_by_what_was_in_it(tmp_path: Path) -> None:
     # What was refused is no event.
     assert found["hyperseg_events"]["hyperseg_events_total", partition] == 3
     assert found["hyperseg_changes"]["hyperseg_changes_total", partition] == 1
-    letters = found["hyperseg_dead_letters"]
-    assert {labels[0][1]: value for (_, labels), value in letters.items()} == {
+    dead_letters = found["hyperseg_dead_letters"]
+    assert {labels[0][1]: value for (_, labels), value in dead_letters.items()} == {
         r: float(r == "not_json") for r in REASONS
     }
     assert found["hyperseg_commit_seconds"]["hyperseg_commit_seconds_count", partition] == 1

@@ -50,7 +50,7 @@ def test_lines_without_a_topic_are_named(tmp_path: Path) -> None:
     )
     assert len(lines.routed) == 1
     said = [text.partition("0.jsonl:")[2] for text in lines.unroutable]
-    assert said[0] == "2: not a JSON object; mend the line"
+    assert said[0] == "2: not a JSON object; fix the line"
     assert said[1] == '3: no "type"; add one of profile, click, cart, purchase'
     assert said[2] == "4: unknown type 'clik'; did you mean \"click\"?"
     assert said[3].startswith("5: not a JSON object")

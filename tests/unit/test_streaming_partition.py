@@ -18,7 +18,7 @@ from app.domain.decode import decode_event
 from app.observability.metrics import StreamMetrics
 from app.streaming import partition
 from app.streaming.messages import Topics
-from app.streaming.outbox import Link
+from app.streaming.outbox import BrokerAddress
 from app.streaming.partition import PartitionTask, TaskDeps
 from app.streaming.records import Chunk, LaneUpdate
 from app.streaming.watermark import Clock
@@ -94,7 +94,7 @@ def task(source: Input, io: IoThread, monkeypatch: pytest.MonkeyPatch) -> Partit
     monkeypatch.setattr(partition, "Outbox", Outbox)
     monkeypatch.setattr(partition, "Restore", Restore)
     deps = TaskDeps(
-        Link("nowhere"), "g", Topics("changes", "letters", "changelog", "test", 1), streams("click"),
+        BrokerAddress("nowhere"), "g", Topics("changes", "letters", "changelog", "test", 1), streams("click"),
         FakeEngine(), decode_event,
         Clock(), source, lambda _: MemoryKv(), ThreadPoolExecutor(1), asyncio.Lock(), io, lambda: 1_760_000_000_000,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.domain.errors import Unreachable
 from app.domain.limits import NEVER
 from tables import changelog, members, meta, timers, users
-from tables.changelog import Mark
+from tables.changelog import CommitMarker
 from tables.kv import Kv, MemoryKv
 from tables.meta import Meta
 from tables.rocks import RocksKv, shared_cache
@@ -48,7 +48,7 @@ def test_user_rows_come_back(user: str, armed: int, raw: bytes) -> None:
 
 @given(st.lists(st.integers(0, 2**63), max_size=5), st.binary())
 def test_changelog_values_come_back(cut: list[int], raw: bytes) -> None:
-    assert changelog.decode_value(changelog.encode_cut(cut) + raw) == (tuple(cut), raw)
+    assert changelog.decode_value(changelog.encode_offsets(cut) + raw) == (tuple(cut), raw)
 
 
 def test_changelog_records_of_another_version_are_not_misread() -> None:
@@ -56,8 +56,8 @@ def test_changelog_records_of_another_version_are_not_misread() -> None:
         changelog.decode_value(b"\x02\x00state")
     with pytest.raises(ValueError, match="newer version"):
         changelog.user_of(b"x")
-    mark = Mark("log", 5, "plan", ["clicks"], [7])
-    assert changelog.decode_mark(changelog.encode_mark(mark)) == mark
+    mark = CommitMarker("log", 5, "plan", ["clicks"], [7])
+    assert changelog.decode_marker(changelog.encode_marker(mark)) == mark
 
 
 @pytest.fixture(params=["memory", "rocks"])

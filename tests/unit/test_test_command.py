@@ -32,7 +32,7 @@ from app.testing import (
 )
 from app.testing.cases import CaseError, read_own, read_text
 from app.testing.faults import Fault
-from app.testing.notation import Fire, NotationError, change, instant, member, spelled, step
+from app.testing.notation import Fire, NotationError, change, format_change, instant, member, step
 from app.testing.options import options_from
 from app.testing.running import run_case
 
@@ -260,7 +260,7 @@ def test_steps_that_say_nothing(text: str) -> None:
     ],
 )
 def test_changes_there_and_back(text: str) -> None:
-    assert spelled(change(text, BASE), BASE) == text
+    assert format_change(change(text, BASE), BASE) == text
 
 
 def test_members() -> None:

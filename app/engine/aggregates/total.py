@@ -78,7 +78,7 @@ class SlidingTotal(LooksAhead[SlidingTotalCell]):
     """Of the entries inside the window."""
 
     cell = SlidingTotalCell
-    AHEAD = 64  # exits looked at for the one that changes an answer; then it is asked again
+    AHEAD = 64  # exits looked at for the one that changes an answer; then it is evaluated again
 
     def __init__(
         self, window_ms: int, mean: bool, thresholds: tuple[float, ...] | None = None, bound: int = MAX_POINTS
@@ -189,11 +189,11 @@ class SlidingTotal(LooksAhead[SlidingTotalCell]):
         self, cell: SlidingTotalCell, now: int, test: Callable[[float | None], bool], limit: float | None
     ) -> tuple[bool, int]:
         """Whether the value passes `test`, and until when that is so with no more entries; where
-        none of the next AHEAD exits changes it, until it must be asked again. `limit`: the number
-        that `test` compares with by an order; None where it does otherwise."""
+        none of the next AHEAD exits changes it, until it must be evaluated again. `limit`: the
+        number that `test` compares with by an order; None where it does otherwise."""
         value, until = self.read(cell, now)
         truth = test(value)
-        if until >= NEVER or self._settled(cell, value, limit):
+        if until >= NEVER or self._stays_below(cell, value, limit):
             return truth, NEVER
         times, values, weights = cell.times, cell.values, cell.weights
         num, k, gone, rest = unpack(cell.numerator), cell.exponent, 0, cell.entries
@@ -206,7 +206,7 @@ class SlidingTotal(LooksAhead[SlidingTotalCell]):
                 return truth, times[i] + self._w
         return truth, times[self.AHEAD - 1] + self._w if len(times) > self.AHEAD else NEVER
 
-    def _settled(self, cell: SlidingTotalCell, value: float | None, limit: float | None) -> bool:
+    def _stays_below(self, cell: SlidingTotalCell, value: float | None, limit: float | None) -> bool:
         """Whether the value is below the limit and time alone never lifts it: a sum whose entries
         are all positive."""
         return not self._mean and not cell.negatives and value is not None and limit is not None and value < limit
@@ -219,7 +219,7 @@ class SlidingTotal(LooksAhead[SlidingTotalCell]):
         return (i for i in self._candidates(cell, value, limit) if i == last or times[i] != times[i + 1])
 
     def _candidates(self, cell: SlidingTotalCell, value: float | None, limit: float | None) -> Iterable[int]:
-        """The places at which an estimate in doubles, less its error, cannot say on which side of
+        """The entries at which an estimate in doubles, less its error, cannot say on which side of
         `limit` the rest stays.
 
         A sum of n doubles is within (n - 1)·2^-53·Σ|v| of the exact one (Higham, *Accuracy and

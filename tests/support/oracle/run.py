@@ -121,7 +121,7 @@ class User:
     def _step(self, t: int, cause: str, answers: list[Answer]) -> None:
         self.clock = t
         answers += Step(self, t, cause).run()
-        self.changes += sorted(answers, key=lambda answer: (answer.name, spelled(answer.value)))
+        self.changes += sorted(answers, key=lambda answer: (answer.name, format_change(answer.value)))
 
     # --- when next -------------------------------------------------------------------------------
 
@@ -169,7 +169,7 @@ class User:
         for name, values in self.values.items():
             for tracked in values.tracked.values():
                 if tracked.machine.since is not None:
-                    found[f"{name}:{spelled(tracked.value)}"] = tracked.machine.since
+                    found[f"{name}:{format_change(tracked.value)}"] = tracked.machine.since
         return found
 
 
@@ -235,7 +235,7 @@ class Step:
             self.answers.append(Answer(self.t, "moved", name, None, before, now, self.cause))
 
 
-def spelled(value: Any) -> str:
+def format_change(value: Any) -> str:
     """A for_each value as JSON, whole numbers without a fraction; empty for none."""
     return (
         ""
