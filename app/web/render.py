@@ -105,12 +105,12 @@ def spark(sizes: Sequence[int | None]) -> dict[str, str]:
     measured = [size for size in sizes if size is not None]
     if not measured or len(sizes) < 2:
         return {"line": "", "area": ""}
-    low, high = min(measured), max(measured)
+    high = max(measured)
     step = _SPARK_WIDTH / (len(sizes) - 1)
     lines, areas = [], []
     for known, run in itertools.groupby(enumerate(sizes), key=lambda point: point[1] is not None):
         if known:
-            points = [(index * step, _y(size, low, high)) for index, size in run if size is not None]
+            points = [(index * step, _y(size, high)) for index, size in run if size is not None]
             if len(points) == 1:
                 points = [(max(0.0, points[0][0] - step / 2), points[0][1]), points[0]]
             line = "M" + "L".join([f"{x:.1f} {y:.1f}" for x, y in points])
@@ -119,7 +119,6 @@ def spark(sizes: Sequence[int | None]) -> dict[str, str]:
     return {"line": "".join(lines), "area": "".join(areas)}
 
 
-def _y(size: int, low: int, high: int) -> float:
-    if low == high:
-        return _SPARK_HEIGHT / 2 if size else _SPARK_HEIGHT - 3.0
-    return _SPARK_HEIGHT - 3 - (size - low) / (high - low) * (_SPARK_HEIGHT - 6)
+def _y(size: int, high: int) -> float:
+    """Nought is the bottom line, so that a change of one in fifty looks like one."""
+    return _SPARK_HEIGHT - 3 - size / max(1, high) * (_SPARK_HEIGHT - 6)
