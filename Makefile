@@ -1,8 +1,8 @@
 # Needs Python 3.11 or newer and make; everything else is fetched into .venv from uv.lock.
-#   make run     the demo on this machine          make lint     ruff, format, mypy, import contracts
+#   make run     the demo on this machine          make lint     ruff, mypy, import contracts, unused things
 #   make test    every test                        make bench    speed of the hot path
 #   make clean   removes .venv and caches          make mutants  are the tests awake?
-#   make proofs  the long tests: the real logs whole, a million texts for the parser
+#   make format  puts right what ruff can          make proofs   the long tests: the real logs whole, a million texts for the parser
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -35,6 +35,8 @@ lint: $(VENV)/.dev-ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/vulture
 
 format: $(VENV)/.dev-ready
 	$(BIN)/ruff check --fix .

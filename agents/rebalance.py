@@ -1,15 +1,18 @@
-"""Group membership → partition tasks: revoked ones commit and let go before the group goes on, assigned ones begin."""
+"""Group membership → partition tasks: revoked ones commit and let go before the group goes on,
+assigned ones begin."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, NamedTuple, cast
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Any, NamedTuple
 
 import faust
+from faust.types import TP
 
 
 class RebalanceDeps(NamedTuple):
-    """`assign` gets all partitions this worker has now; `revoke` is awaited before they go to others."""
+    """`topic` is any of the inputs, which are dealt together. `assign` gets all partitions this
+    worker has now; `revoke` is awaited before they go to others."""
 
     topic: str
     assign: Callable[[Iterable[int]], Awaitable[None]]
@@ -17,13 +20,15 @@ class RebalanceDeps(NamedTuple):
 
 
 def register(app: faust.App, deps: RebalanceDeps) -> None:
-    """Connects the two signals."""
+    """Connects the two signals, which Faust sends with the app and a set of topic partitions, and
+    waits for."""
 
     async def revoked(*_: Any, **__: Any) -> None:
         await deps.revoke()
 
-    async def assigned(_app: Any, partitions: Any, **_: Any) -> None:
+    async def assigned(_app: Any, /, *sent: Any, **_: Any) -> None:
+        partitions: Collection[TP] = sent[0]
         await deps.assign({tp.partition for tp in partitions if tp.topic == deps.topic})
 
     app.on_partitions_revoked.connect(revoked)
-    app.on_partitions_assigned.connect(cast("Any", assigned))
+    app.on_partitions_assigned.connect(assigned)

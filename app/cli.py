@@ -1,6 +1,8 @@
-"""`hyperseg`: finds the commands, runs one, and turns what went wrong into one line on stderr and an exit code.
+"""`hyperseg`: finds the commands, runs one, and turns what went wrong into one line on stderr and
+an exit code.
 
-Exit codes: 0 done · 1 the input or the definitions are wrong · 2 usage · 3 could not reach what it needs · 130 interrupted.
+Exit codes: 0 done · 1 the input or the definitions are wrong · 2 usage · 3 could not reach what it
+needs · 130 interrupted.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from typer.exceptions import Abort, TyperException
 import app.commands
 from app.domain.errors import HypersegError
 
-# The order in `--help`: from trying, through writing definitions, to operating. A command that is not here follows.
+# The order in `--help`: from trying, through writing definitions, to operating. A command that is
+# not here follows.
 _ORDER = ("demo", "check", "test", "replay", "explain", "simulate", "send", "broker", "worker", "segments")
 _INTERRUPTED = 130
 
@@ -39,7 +42,8 @@ def build() -> typer.Typer:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command line; gives its exit code. Errors meant for people are one line on stderr."""
+    """Runs one command line; gives its exit code. Errors meant for people are one line on
+    stderr."""
     try:
         code = typer.main.get_command(build()).main(list(arguments), prog_name="hyperseg", standalone_mode=False)
     except HypersegError as error:
@@ -74,7 +78,9 @@ def _version(given: bool) -> None:
 
 
 def _options(
-    version: bool = typer.Option(False, "--version", help="Print the version and end.", is_eager=True, callback=_version),
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and end.", is_eager=True, callback=_version
+    ),
 ) -> None:
     pass
 

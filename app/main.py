@@ -1,4 +1,5 @@
-"""The composition root of a worker: settings → broker and topics → definitions, plan, engine → partition tasks → Faust app → web."""
+"""The composition root of a worker: settings → broker and topics → definitions, plan, engine →
+partition tasks → Faust app → web."""
 
 from __future__ import annotations
 
@@ -10,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Literal
 from urllib.parse import urlsplit
 
+import faust
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.contrib.asgi import serve_asgi
@@ -26,30 +28,31 @@ from app.domain.options import EngineOptions
 from app.engine.engine import Engine
 from app.observability.logs import get_logger
 from app.observability.metrics import StreamMetrics
-from app.rules.definitions import load_folder
+from app.rules.definitions import Definitions, load_folder, problems_of
 from app.rules.plan import compile_plan
 from app.settings import Settings
-from app.streaming import collector, quiet
+from app.streaming import overrides, process
 from app.streaming.changes_tail import ChangesTail
 from app.streaming.cluster import Members
 from app.streaming.faust_app import FaustOptions, create_app
-from app.streaming.fetching import now_ms
-from app.streaming.io_thread import IoThread
 from app.streaming.local_state import LocalUsers
 from app.streaming.messages import Topics
 from app.streaming.outbox import Link
 from app.streaming.partition import TaskDeps
+from app.streaming.process import IoThread, now_ms
 from app.streaming.tasks import PartitionTasks
 from app.streaming.transport import KafkaInput
 from app.streaming.watchdog import CHECK_S, Watchdog
 from app.streaming.watermark import Clock
 from app.web.application import UVICORN_OPTIONS, build_app
+from app.web.deps import WebDeps
 from app.web.feed import ChangeFeed
-from app.web.ports import WebDeps
 from tables.rocks import RocksKv, shared_cache
 
 log = get_logger(__name__)
 _STOP_S_MAX = 20.0
+
+Guarantee = Literal["exactly_once", "at_least_once"]
 
 
 class WorkerError(HypersegError):
@@ -57,7 +60,8 @@ class WorkerError(HypersegError):
 
 
 def run_worker(settings: Settings) -> int:
-    """Runs a worker until SIGTERM or SIGINT; gives its exit code. Raises HypersegError for what a person must mend."""
+    """Runs a worker until SIGTERM or SIGINT; gives its exit code. Raises HypersegError for what a
+    person must mend."""
     if settings.embedded:
         from app.broker.embedded import EmbeddedBroker
 
@@ -69,7 +73,8 @@ def run_worker(settings: Settings) -> int:
 async def serve(settings: Settings, bootstrap: str, stop: asyncio.Event | None = None) -> int:
     """One worker on the broker at `bootstrap`, until a signal or `stop`."""
     stop = stop or _on_signals()
-    quiet.install()
+    process.quiet_libraries()
+    overrides.install()
     worker = await build_worker(settings, bootstrap)
     try:
         await worker.start()
@@ -80,10 +85,19 @@ async def serve(settings: Settings, bootstrap: str, stop: asyncio.Event | None =
 
 
 class Worker:
-    """Everything that runs in one worker process, in the order it starts; it stops in the reverse."""
+    """Everything that runs in one worker process, in the order it starts; it stops in the
+    reverse."""
 
     def __init__(
-        self, app: Any, tasks: PartitionTasks, watchdog: Watchdog, tail: ChangesTail, feed: ChangeFeed, io: IoThread, url: str
+        self,
+        app: faust.App,
+        tasks: PartitionTasks,
+        watchdog: Watchdog,
+        tail: ChangesTail,
+        feed: ChangeFeed,
+        io: IoThread,
+        url: str,
+        definitions: Definitions,
     ) -> None:
         self.app = app
         self.tasks = tasks
@@ -92,8 +106,9 @@ class Worker:
         self.url = url
         self._tail = tail
         self._io = io
+        self._definitions = definitions
         self._tailing: asyncio.Task[None] | None = None
-        self._sweeper = collector.Sweeper(lambda: sum(task.core.watermark for task in tasks.tasks.values() if task.core))
+        self._sweeper = process.Sweeper(lambda: sum(task.core.watermark for task in tasks.tasks.values() if task.core))
 
     async def start(self) -> None:
         """Joins the group and serves HTTP; partitions begin as they are assigned."""
@@ -103,8 +118,15 @@ class Worker:
         except KafkaError as error:
             raise Unreachable(f"broker: went away while the worker started: {error}; start it again") from error
         self._tailing = asyncio.create_task(self._tail.run(), name="changes-tail")
-        collector.calm()
-        log.info("worker started", url=self.url)
+        process.calm_collector()
+        in_force, refused = self._definitions, len(self._definitions.errors)
+        log.info(
+            "worker started",
+            url=self.url,
+            segments=len(in_force.segments),
+            groups=len(in_force.groups),
+            refused=refused,
+        )
 
     async def run_until(self, stop: asyncio.Event) -> None:
         """Watches over it; raises WorkerError when it cannot go on."""
@@ -136,28 +158,32 @@ class Worker:
 
 
 async def build_worker(settings: Settings, bootstrap: str) -> Worker:
-    """A worker that is ready to `start`. Raises Unreachable without a broker, InputError without a usable definition."""
+    """A worker that is ready to `start`. Raises Unreachable without a broker, InputError without a
+    usable definition."""
     options = settings.engine_options()
-    engine = _engine(settings, options)
+    registry = CollectorRegistry()
+    metrics = StreamMetrics(registry)
+    definitions = load_definitions(settings.segments_dir, options, metrics)
+    engine = Engine(compile_plan(definitions, options), options)
     _make_folder(Path(settings.data_dir))
     port = _port(settings.web_host, settings.web_port)
     url = settings.web_advertise.rstrip("/") or f"http://{settings.web_host}:{port}"
     partitions = await _topics(settings, bootstrap)
     guarantee = await _guarantee(settings, bootstrap)
     topics = [stream.topic for stream in options.streams]
-    registry = CollectorRegistry()
-    metrics = StreamMetrics(registry)
     client_options = settings.security().aiokafka_options()
     app = create_app(
         FaustOptions(
-            settings.app_id, bootstrap, client_options, topics, partitions, settings.data_dir, url, settings.web_host, port,
+            settings.app_id, bootstrap, client_options, topics, partitions, settings.data_dir, url,
+            settings.web_host, port,
             settings.session_timeout_ms, settings.heartbeat_interval_ms, settings.rebalance_timeout_ms,
         )
     )  # fmt: skip
     source = KafkaInput(app, topics)
     io = IoThread()
     tasks = PartitionTasks(
-        _task_deps(settings, options, engine, source, Link(bootstrap, client_options), partitions, io, guarantee), metrics
+        _task_deps(settings, options, engine, source, Link(bootstrap, client_options), partitions, io, guarantee),
+        metrics,
     )
     watchdog = Watchdog(source, tasks)
     ingest.register(app, ingest.IngestDeps(topics, tasks.offer))
@@ -166,21 +192,30 @@ async def build_worker(settings: Settings, bootstrap: str) -> Worker:
     tail = ChangesTail(feed, bootstrap, settings.topic("changes"), settings.security())
     identity = {"worker": url, "guarantee": guarantee, "broker": "embedded" if settings.embedded else bootstrap}
     wall = settings.clock == "wall"
-    state = LocalUsers(tasks, engine, partitions, now_ms, wall, metrics, identity, lambda: watchdog.trouble)
+    state = LocalUsers(
+        tasks, engine, partitions, now_ms, wall, metrics, identity, lambda: watchdog.trouble, problems_of(definitions)
+    )
     cluster = Members(app.assignor, topics[0], partitions, url)
     web = WebDeps(state, cluster, feed, now_ms, version("hyperseg"), bind=settings.web_host, registry=registry)
-    serve_asgi(app, build_app(web, hosts=(urlsplit(url).hostname or "",)), host=settings.web_host, port=port, **UVICORN_OPTIONS)
-    return Worker(app, tasks, watchdog, tail, feed, io, url)
+    serve_asgi(
+        app, build_app(web, hosts=(urlsplit(url).hostname or "",)), host=settings.web_host, port=port, **UVICORN_OPTIONS
+    )
+    return Worker(app, tasks, watchdog, tail, feed, io, url, definitions)
 
 
-def _engine(settings: Settings, options: EngineOptions) -> Engine:
-    definitions = load_folder(settings.segments_dir, options)
+def load_definitions(folder: str, options: EngineOptions, metrics: StreamMetrics) -> Definitions:
+    """The definitions in force; what is refused is logged and counted. Raises InputError when none
+    can be used."""
+    definitions = load_folder(folder, options)
     for error in definitions.errors:
         log.error("a definition is refused; the others keep running", what=str(error))
+    for warning in definitions.warnings:
+        log.warning("a definition is not what it seems", what=warning)
     if not definitions.segments:
         first = f": {definitions.errors[0]}" if definitions.errors else ""
-        raise InputError(f"segment definitions: none in {settings.segments_dir} can be used{first}")
-    return Engine(compile_plan(definitions, options), options)
+        raise InputError(f"segment definitions: none in {folder} can be used{first}")
+    metrics.loaded(len(definitions.segments) + len(definitions.groups), len(definitions.errors))
+    return definitions
 
 
 async def _topics(settings: Settings, bootstrap: str) -> int:
@@ -198,9 +233,10 @@ async def _topics(settings: Settings, bootstrap: str) -> int:
         client.setLevel(level)
 
 
-async def _guarantee(settings: Settings, bootstrap: str) -> str:
-    """What the settings ask for, where the broker can give it: the embedded one takes transactions, isolates nothing and, by mending the
-    batches, breaks their checksums. There every state carries its offsets instead, and stays as exact."""
+async def _guarantee(settings: Settings, bootstrap: str) -> Guarantee:
+    """What the settings ask for, where the broker can give it: the embedded one takes transactions,
+    isolates nothing and, by mending the batches, breaks their checksums. There every state carries
+    its offsets instead, and stays as exact."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, **settings.security().aiokafka_options())
     try:
         await admin.start()
@@ -220,12 +256,16 @@ def _task_deps(
     link: Link,
     partitions: int,
     io: IoThread,
-    guarantee: str,
+    guarantee: Guarantee,
 ) -> TaskDeps:
     cache = shared_cache()
     folder = Path(settings.data_dir) / "store" / settings.app_id
     topics = Topics(
-        settings.topic("changes"), settings.topic("dead_letters"), settings.topic("changelog"), f"hyperseg/{settings.app_id}", partitions
+        settings.topic("changes"),
+        settings.topic("dead_letters"),
+        settings.topic("changelog"),
+        f"hyperseg/{settings.app_id}",
+        partitions,
     )
     return TaskDeps(
         link=link,
@@ -234,7 +274,9 @@ def _task_deps(
         streams=options.streams,
         engine=engine,
         decode=decode_event,
-        clock=Clock(settings.clock == "wall", settings.wall_grace_ms, options.allowed_lateness_ms, options.max_future_ms),
+        clock=Clock(
+            settings.clock == "wall", settings.wall_grace_ms, options.allowed_lateness_ms, options.max_future_ms
+        ),
         input=source,
         open_kv=lambda partition: RocksKv(folder / str(partition), cache),
         disk=ThreadPoolExecutor(1, "disk"),
@@ -255,7 +297,9 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"data directory {folder}: cannot be made: {error.strerror}; name another with --data-dir") from error
+        raise UsageError(
+            f"data directory {folder}: cannot be made: {error.strerror}; name another with --data-dir"
+        ) from error
 
 
 def _port(host: str, port: int) -> int:
@@ -265,7 +309,8 @@ def _port(host: str, port: int) -> int:
             return int(probe.getsockname()[1])
     except OSError as error:
         raise UsageError(
-            f"web: {host}:{port} cannot be listened on: {error.strerror}; name another with --web-port (0 takes a free one)"
+            f"web: {host}:{port} cannot be listened on: {error.strerror}; name another with --web-port (0 "
+            "takes a free one)"
         ) from error
 
 

@@ -1,4 +1,5 @@
-"""The stores of one partition and their byte layouts: users (state), timers and members (ordered), meta, and the changelog's records.
+"""The stores of one partition and their byte layouts: users (state), timers and members (ordered),
+meta, and the changelog's records.
 
 Everything of a partition is in one RocksDB, under keys that begin with one byte naming the table:
 

@@ -1,14 +1,16 @@
 """The records of the changelog topic: what a partition's state is rebuilt from.
 
     a user     key    "u" │ user, UTF-8
-               value  version, 1 byte │ n, 1 byte │ n offsets, 8 bytes each │ the engine's state      (null: the user was forgotten)
+               value  version, 1 byte │ n, 1 byte │ n offsets,
+               8 bytes each │ the engine's state      (null: the user was forgotten)
     the mark   key    "m"
                value  JSON of `Mark`; one at the end of each commit, behind the users it is about
 
-The value is also what the users table keeps. The n offsets are the *cut*: by input topic, in the order of the mark's `topics`, up to
-where (exclusive) the partition was merged when the state was written. With transactions a commit is all or nothing and n is 0. Without
-them a crash may leave users behind that no mark follows; their cut tells which events are in their state already, so that none
-counts twice.
+The value is also what the users table keeps. The n offsets are the *cut*: by input topic, in the
+order of the mark's `topics`, up to where (exclusive) the partition was merged when the state was
+written. With transactions a commit is all or nothing and n is 0. Without them a crash may leave
+users behind that no mark follows; their cut tells which events are in their state already, so that
+none counts twice.
 """
 
 from __future__ import annotations
@@ -59,9 +61,12 @@ def decode_mark(value: bytes) -> Mark:
 
 
 def decode_value(value: bytes) -> tuple[tuple[int, ...], bytes]:
-    """(cut, state) of a user's value; raises ValueError when it is of a version this program does not read."""
+    """(cut, state) of a user's value; raises ValueError when it is of a version this program does
+    not read."""
     if value[0] != VERSION:
-        raise ValueError(f"changelog record of version {value[0]}, this program reads {VERSION}: run the version that wrote it")
+        raise ValueError(
+            f"changelog record of version {value[0]}, this program reads {VERSION}: run the version that wrote it"
+        )
     if not value[1]:
         return (), value[2:]
     end = 2 + value[1] * _OFFSET_BYTES

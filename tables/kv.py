@@ -1,17 +1,21 @@
-"""The ordered bytes-to-bytes map under a partition's tables, as a protocol, and the one that lives in memory (for simulation)."""
+"""The ordered bytes-to-bytes map under a partition's tables, as a protocol, and the one in memory
+that tests run on."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 from typing import Protocol
 
 Put = tuple[bytes, bytes]
 Row = tuple[bytes, bytes]
+# Where one key in so many is new, sorting anew costs less than putting each in its place.
+_SORT_FROM = 8
 
 
 class Kv(Protocol):
-    """Keys are ordered as bytes. A `write` happens whole or not at all, and is seen by every later call."""
+    """Keys are ordered as bytes. A `write` happens whole or not at all, and is seen by every later
+    call."""
 
     def get(self, key: bytes) -> bytes | None:
         """The value, or None."""
@@ -33,11 +37,11 @@ class Kv(Protocol):
 
 
 class MemoryKv:
-    """A dict and a sorted list. `write` is linear in the number of new keys: for tests, not for millions."""
+    """A dict and the sorted list of its keys: for tests, with thousands of users, not millions."""
 
     def __init__(self) -> None:
         self._rows: dict[bytes, bytes] = {}
-        self._sorted: list[bytes] | None = []
+        self._keys: list[bytes] = []
 
     def get(self, key: bytes) -> bytes | None:
         return self._rows.get(key)
@@ -46,21 +50,27 @@ class MemoryKv:
         return [self._rows.get(key) for key in keys]
 
     def scan(self, lower: bytes, upper: bytes, limit: int) -> list[Row]:
-        if self._sorted is None:
-            self._sorted = sorted(self._rows)
-        first = bisect_left(self._sorted, lower)
-        end = min(bisect_left(self._sorted, upper), first + limit)
-        return [(key, self._rows[key]) for key in self._sorted[first:end]]
+        first = bisect_left(self._keys, lower)
+        end = min(bisect_left(self._keys, upper, first), first + limit)
+        return [(key, self._rows[key]) for key in self._keys[first:end]]
 
     def write(self, puts: Sequence[Put], deletes: Sequence[bytes]) -> None:
+        rows, keys = self._rows, self._keys
         for key in deletes:
-            self._rows.pop(key, None)
-        self._rows.update(puts)
-        self._sorted = None
+            if rows.pop(key, None) is not None:
+                del keys[bisect_left(keys, key)]
+        new = [key for key in dict(puts) if key not in rows]
+        rows.update(puts)
+        if len(new) > len(keys) // _SORT_FROM:
+            keys += new
+            keys.sort()
+        else:
+            for key in new:
+                insort(keys, key)
 
     def clear(self) -> None:
         self._rows.clear()
-        self._sorted = None
+        self._keys.clear()
 
     def close(self) -> None:
         pass

@@ -1,11 +1,16 @@
 """The members table: who is in what, in the order of segment, then user; and beside it how many.
 
-    key    "m" │ member key, UTF-8 │ 00 │ user, UTF-8          key    "s" │ member key, UTF-8
-    value  since, 8 bytes                                      value  count, 8 bytes
+    key    "m" │ member key, UTF-8 │ 00 │ user, UTF-8      value  since, 8 bytes
+    key    "s" │ member key, UTF-8                         value  memberships, 8 bytes
+    key    "p" │ segment's name, UTF-8                     value  people, 8 bytes
 
-A member key is that of `app.domain.members`: a segment's name, or name │ 1f │ the value's key; neither part holds 00, which is below
-every other byte, so rows sort by (member key, user) with both compared as bytes, and all
-values of one segment lie together right behind the segment's own name.
+A member key is that of `app.domain.members`: a segment's name, or name │ 1f │ the value's key;
+neither part holds 00, which is below every other byte, so rows sort by (member key, user) with both
+compared as bytes, and all values of one segment lie together right behind the segment's own name.
+
+A person is counted once in a "p" row, however many values of the segment they are in; the row of
+the empty name counts the people who are in any segment. A partition has all of its users, so the
+counts of several partitions add up.
 """
 
 from __future__ import annotations
@@ -15,6 +20,9 @@ from app.domain.members import SEPARATOR
 PREFIX = b"m"
 SIZE_PREFIX = b"s"
 SIZE_UPPER = b"t"
+PEOPLE_PREFIX = b"p"
+PEOPLE_UPPER = b"q"
+ANY = ""
 _END = b"\x00"
 _AFTER_END = b"\x01"
 _VALUE_SEPARATOR = SEPARATOR.encode()
@@ -38,7 +46,8 @@ def parse(row_key: bytes) -> tuple[str, str]:
 
 
 def ranges(segment: str) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
-    """The two key ranges (lower inclusive, upper exclusive), in order, that hold all members of a segment: itself, then its values."""
+    """The two key ranges (lower inclusive, upper exclusive), in order, that hold all members of a
+    segment: itself, then its values."""
     raw = PREFIX + segment.encode()
     return (raw + _END, raw + _AFTER_END), (raw + _VALUE_SEPARATOR, raw + _AFTER_SEPARATOR)
 
@@ -56,6 +65,17 @@ def size_key(member_key: str) -> bytes:
 def size_key_of(row_key: bytes) -> str:
     """The member key of a count's key."""
     assert row_key[:1] == SIZE_PREFIX, row_key
+    return row_key[1:].decode()
+
+
+def people_key(segment: str) -> bytes:
+    """The key of a segment's count of people; of `ANY` that of the people in any."""
+    return PEOPLE_PREFIX + segment.encode()
+
+
+def people_key_of(row_key: bytes) -> str:
+    """The segment's name of a count of people's key."""
+    assert row_key[:1] == PEOPLE_PREFIX, row_key
     return row_key[1:].decode()
 
 

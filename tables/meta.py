@@ -3,7 +3,8 @@
     key    "!meta"
     value  JSON of `Meta`
 
-JSON, because it is one small row a commit, and an operator with a RocksDB tool must be able to read it.
+JSON, because it is one small row a commit, and an operator with a RocksDB tool must be able to read
+it.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ from __future__ import annotations
 import msgspec
 
 KEY = b"!meta"
-LAYOUT = 2
+LAYOUT = 3
 
 
 class Meta(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """How far this store is.
 
-    `reached`: the changelog offset up to which (exclusive) everything is in this store. `watermark`: of the partition, epoch ms.
-    `log`: the name a changelog partition was given when it began; another name means another cluster or a topic made anew.
-    `plan`: the digest of the definitions all users were last brought under, "" while that is under way. `users`: rows in the users
-    table. `offsets`: by topic, up to where (exclusive) the inputs are in the states. `layout`: of all tables; another one is rebuilt
-    from the changelog.
+    `reached`: the changelog offset up to which (exclusive) everything is in this store.
+    `watermark`: of the partition, epoch ms. `log`: the name a changelog partition was given when it
+    began; another name means another cluster or a topic made anew. `plan`: the digest of the
+    definitions all users were last brought under, "" while that is under way. `users`: rows in the
+    users table. `offsets`: by topic, up to where (exclusive) the inputs are in the states.
+    `layout`: of all tables; another one is rebuilt from the changelog.
     """
 
     reached: int = 0

@@ -1,10 +1,13 @@
-"""RocksDB as a `Kv`: the options that bound its memory, and a close that truly lets go of the folder.
+"""RocksDB as a `Kv`: the options that bound its memory, and a close that truly lets go of the
+folder.
 
-What rocksdict leaves at its defaults would cost, for each partition, a block cache of its own, 3 × 64 MiB of memtables and as many open
-files as the hard limit allows. Here one block cache serves all partitions of the process.
+What rocksdict leaves at its defaults would cost, for each partition, a block cache of its own, 3 ×
+64 MiB of memtables and as many open files as the hard limit allows. Here one block cache serves all
+partitions of the process.
 
-There is no write-ahead log: the changelog is one, and a store that lost its last memtable is merely behind it. What survives a crash is
-always a prefix of the writes, the row that says how far the store is included, because all rows are in one column family.
+There is no write-ahead log: the changelog is one, and a store that lost its last memtable is merely
+behind it. What survives a crash is always a prefix of the writes, the row that says how far the
+store is included, because all rows are in one column family.
 """
 
 from __future__ import annotations
@@ -23,7 +26,9 @@ from tables.kv import Put, Row
 BLOCK_CACHE_BYTES = 128 * 1024 * 1024  # of the whole process: about 400,000 states of 300 bytes
 MEMTABLE_BYTES = 16 * 1024 * 1024
 MEMTABLES_MAX = 3  # of one partition: 48 MiB at the most
-OPEN_FILES_MAX = 256  # of one partition; a level-compacted store of 50 GiB has about 800 files and keeps the hot ones open
+# Of one partition; a level-compacted store of 50 GiB has about 800 files and keeps the hot ones
+# open.
+OPEN_FILES_MAX = 256
 FLUSH_EVERY_S = 600.0  # well within the day for which a changelog keeps tombstones
 _BLOCK_BYTES = 8 * 1024  # some 20 states: small enough that a cold read is one disk block or two
 _BLOOM_BITS = 10  # 1 % false positives: a new user costs no disk read
@@ -79,7 +84,8 @@ class RocksKv:
         return found
 
     def scan(self, lower: bytes, upper: bytes, limit: int) -> list[Row]:
-        # The iterator dies with this frame: one that lives on would hold the folder's lock past `close`.
+        # The iterator dies with this frame: one that lives on would hold the folder's lock past
+        # `close`.
         options = ReadOptions()
         options.set_iterate_upper_bound(upper)
         rows: Any = self._db.iter(options)

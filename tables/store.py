@@ -1,12 +1,15 @@
-"""A partition's store: users, timers, members and meta over one `Kv`, kept in step by writing all of it in one batch."""
+"""A partition's store: users, timers, members and meta over one `Kv`, kept in step by writing all
+of it in one batch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from app.domain.limits import NEVER
+from app.domain.members import name_of
 from tables import members, meta, timers, users
 from tables.kv import Kv
 from tables.meta import Meta
@@ -18,9 +21,11 @@ _TIMERS_END = timers.UPPER
 class UserWrite(msgspec.Struct, gc=False):
     """One user's rows after a commit.
 
-    `raw` None removes the user. `armed_before`/`armed` are the due times under which the timers table had and will have the user
-    (NEVER: none). `left` and `joined` are the changes of the members table; a member whose since changed is in `joined` only.
-    `new`: there was no row.
+    `raw` None removes the user. `armed_before`/`armed` are the due times under which the timers
+    table had and will have the user (NEVER: none). `left` and `joined` are the changes of the
+    members table; a member whose since changed is in `joined` only. `entered` are the member keys
+    that are new, `arrived` and `gone` the segments whose number of people grows or shrinks by this
+    user (`members.ANY` among them for one who was in none, or is). `new`: there was no row.
     """
 
     user: str
@@ -30,15 +35,21 @@ class UserWrite(msgspec.Struct, gc=False):
     left: Sequence[str]
     joined: Sequence[tuple[str, int]]
     entered: Sequence[str]
+    arrived: Sequence[str]
+    gone: Sequence[str]
     new: bool
 
 
 class PartitionStore:
-    """One partition's tables. Not safe for two threads writing; a reader beside one writer sees whole batches."""
+    """One partition's tables.
+
+    Not safe for two threads writing; a reader beside one writer sees whole batches.
+    """
 
     def __init__(self, kv: Kv) -> None:
         self._kv = kv
         self._sizes: dict[str, int] = {}
+        self._people: dict[str, int] = {}
         self._load()
 
     def _load(self) -> None:
@@ -52,6 +63,8 @@ class PartitionStore:
             return
         rows = self._kv.scan(members.SIZE_PREFIX, members.SIZE_UPPER, 1 << 30)
         self._sizes = {members.size_key_of(key): members.decode_number(value) for key, value in rows}
+        rows = self._kv.scan(members.PEOPLE_PREFIX, members.PEOPLE_UPPER, 1 << 30)
+        self._people = {members.people_key_of(key): members.decode_number(value) for key, value in rows}
 
     @property
     def meta(self) -> Meta:
@@ -69,32 +82,33 @@ class PartitionStore:
         return [None if value is None else users.decode(value) for value in values]
 
     def apply(self, writes: Iterable[UserWrite], after: Meta) -> None:
-        """Writes all rows of a commit, and how far the store is then, in one batch. `after.users` is overwritten with the true count."""
+        """Writes all rows of a commit, and how far the store is then, in one batch.
+
+        `after.users` is overwritten with the true count.
+        """
         puts: list[tuple[bytes, bytes]] = []
         deletes: list[bytes] = []
-        moved: dict[str, int] = {}
+        sizes, people = _Moved(), _Moved()
         count = self._meta.users
         for write in writes:
             count += _rows(write, puts, deletes)
-            for member_key in write.left:
-                moved[member_key] = moved.get(member_key, 0) - 1
-            for member_key in write.entered:
-                moved[member_key] = moved.get(member_key, 0) + 1
+            if write.left or write.entered:
+                sizes.add(write.left, -1)
+                sizes.add(write.entered, 1)
+                people.add(write.gone, -1)
+                people.add(write.arrived, 1)
         after = msgspec.structs.replace(after, users=count)
-        sizes = {key: self._sizes.get(key, 0) + change for key, change in moved.items() if change}
-        for key, size in sizes.items():
-            if size > 0:
-                puts.append((members.size_key(key), members.encode_number(size)))
-            else:
-                deletes.append(members.size_key(key))
+        sizes_after = sizes.onto(self._sizes, members.size_key, puts, deletes)
+        people_after = people.onto(self._people, members.people_key, puts, deletes)
         puts.append((meta.KEY, meta.encode(after)))
         self._kv.write(puts, deletes)
         self._meta = after
-        if sizes:  # a new dict: another thread may be reading the old one
-            self._sizes = {key: size for key, size in {**self._sizes, **sizes}.items() if size > 0}
+        self._sizes, self._people = sizes_after, people_after
 
     def due(self, lower: bytes, upto: int, limit: int) -> list[tuple[int, str]]:
-        """At most `limit` timers (due, user) from the key `lower` on that are due at or before `upto`, in the order of time."""
+        """At most `limit` timers (due, user) from the key `lower` on that are due at or before
+        `upto`, in the order of time.
+        """
         rows = self._kv.scan(lower, timers.bound(upto + 1), limit)
         return [timers.parse(key) for key, _ in rows]
 
@@ -104,7 +118,9 @@ class PartitionStore:
         return timers.parse(rows[0][0])[0] if rows else NEVER
 
     def members(self, segment: str, position: tuple[str, str] | None, limit: int) -> list[tuple[str, str, int]]:
-        """At most `limit` (member key, user, since) of a segment and all its values, behind `position` (member key, user)."""
+        """At most `limit` (member key, user, since) of a segment and all its values, behind
+        `position` (member key, user).
+        """
         found: list[tuple[str, str, int]] = []
         for lower, upper in members.ranges(segment):
             start = lower if position is None else max(lower, members.after(*position))
@@ -117,8 +133,16 @@ class PartitionStore:
         """Members by member key; those with none are absent."""
         return self._sizes
 
+    def people(self) -> Mapping[str, int]:
+        """People by segment name, each once whatever values they are in, those in any under
+        `members.ANY`; segments of none are absent.
+        """
+        return self._people
+
     def page(self, after_user: str | None, limit: int) -> list[tuple[str, StoredUser]]:
-        """At most `limit` users behind `after_user` (None: from the first), in the order of their bytes."""
+        """At most `limit` users behind `after_user` (None: from the first), in the order of their
+        bytes.
+        """
         lower = users.PREFIX if after_user is None else users.key(after_user) + b"\x00"
         return [(users.user_of(key), users.decode(value)) for key, value in self._kv.scan(lower, users.UPPER, limit)]
 
@@ -127,10 +151,43 @@ class PartitionStore:
         self._kv.clear()
         self._meta = Meta()
         self._sizes = {}
+        self._people = {}
 
     def close(self) -> None:
         """Lets go of the folder; no call may follow."""
         self._kv.close()
+
+
+class _Moved:
+    """By how much counts change in one write."""
+
+    def __init__(self) -> None:
+        self._by: dict[str, int] = {}
+
+    def add(self, names: Sequence[str], change: int) -> None:
+        for name in names:
+            self._by[name] = self._by.get(name, 0) + change
+
+    def onto(
+        self,
+        counts: dict[str, int],
+        row_key: Callable[[str], bytes],
+        puts: list[tuple[bytes, bytes]],
+        deletes: list[bytes],
+    ) -> dict[str, int]:
+        """The counts after it, those of none left out, their rows added to the batch.
+
+        A new dict: another thread may be reading the old.
+        """
+        changed = {name: counts.get(name, 0) + change for name, change in self._by.items() if change}
+        if not changed:
+            return counts
+        for name, count in changed.items():
+            if count > 0:
+                puts.append((row_key(name), members.encode_number(count)))
+            else:
+                deletes.append(row_key(name))
+        return {name: count for name, count in {**counts, **changed}.items() if count > 0}
 
 
 def _rows(write: UserWrite, puts: list[tuple[bytes, bytes]], deletes: list[bytes]) -> int:
@@ -153,11 +210,29 @@ def _rows(write: UserWrite, puts: list[tuple[bytes, bytes]], deletes: list[bytes
 
 
 def write_for(
-    user: str, raw: bytes | None, armed_before: int, armed: int, old: Mapping[str, int], new: Mapping[str, int], is_new: bool
+    user: str,
+    raw: bytes | None,
+    armed_before: int,
+    armed: int,
+    old: Mapping[str, int],
+    new: Mapping[str, int],
+    is_new: bool,
 ) -> UserWrite:
     """The rows of one user whose members (member key → since) were `old` and are `new`."""
     if old == new:
-        return UserWrite(user, raw, armed_before, armed, (), (), (), is_new)
+        return UserWrite(user, raw, armed_before, armed, (), (), (), (), (), is_new)
     left = [key for key in old if key not in new]
     joined = [(key, since) for key, since in new.items() if old.get(key) != since]
-    return UserWrite(user, raw, armed_before, armed, left, joined, [key for key in new if key not in old], is_new)
+    entered = [key for key in new if key not in old]
+    arrived, gone = _lacking(entered, old), _lacking(left, new)
+    return UserWrite(user, raw, armed_before, armed, left, joined, entered, arrived, gone, is_new)
+
+
+def _lacking(keys: Sequence[str], others: Mapping[str, int]) -> list[str]:
+    """The segments of `keys` of which `others` has no member key, and `members.ANY` where it has
+    none at all.
+    """
+    if not keys:
+        return []
+    found = {name_of(key) for key in keys} - {name_of(key) for key in others}
+    return [*found] if others else [*found, members.ANY]

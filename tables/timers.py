@@ -3,8 +3,9 @@
     key    "t" │ due, 8 bytes, big-endian │ user, UTF-8
     value  nothing
 
-Big-endian, because unsigned numbers of equal length then sort as bytes exactly as they do as numbers: a scan from the front is
-the order in which timers fire. Due times are epoch milliseconds, 0 ≤ due < NEVER; a user without a timer has no row.
+Big-endian, because unsigned numbers of equal length then sort as bytes exactly as they do as
+numbers: a scan from the front is the order in which timers fire. Due times are epoch milliseconds,
+0 ≤ due < NEVER; a user without a timer has no row.
 """
 
 from __future__ import annotations

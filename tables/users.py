@@ -3,8 +3,9 @@
     key    "u" │ user, UTF-8
     value  armed, 8 bytes │ the value of the user's changelog record, opaque here
 
-`armed` is the due time under which the timers table has this user (NEVER: not there). It stands before the state because it is
-about this disk, not about the user: it is lazily behind the state's own due time and never leaves in the changelog.
+`armed` is the due time under which the timers table has this user (NEVER: not there). It stands
+before the state because it is about this disk, not about the user: it is lazily behind the state's
+own due time and never leaves in the changelog.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What all tests share: hypothesis profiles, the fixtures, what a timeout measures, and which tests must not run side by side."""
+"""What all tests share: hypothesis profiles, the fixtures, what a timeout measures, and which
+tests must not run side by side."""
 
 from __future__ import annotations
 
@@ -16,12 +17,13 @@ settings.register_profile("default", deadline=None, print_blob=True, suppress_he
 settings.register_profile("thorough", parent=settings.get_profile("default"), max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
-# A run that a script starts in the background is told to ignore Ctrl-C, and would pass that on to every process it starts: tests that
-# interrupt one would wait for ever.
+# A run that a script starts in the background is told to ignore Ctrl-C, and would pass that on
+# to every process it starts: tests that interrupt one would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_ALONE = ("kafka", "browser")  # one broker, one browser: tests that need them run one after another, in one worker
+# One broker, one browser: tests that need them run one after another, in one worker.
+_ALONE = ("kafka", "browser")
 
 _KAFKA_S_MAX = 300  # of a test on a broker, on a busy machine
 

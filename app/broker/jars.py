@@ -1,4 +1,5 @@
-"""Apache Kafka's program: its jars, copied once by Maven into a cache folder, and the Java that runs them."""
+"""Apache Kafka's program: its jars, copied once by Maven into a cache folder, and the Java that
+runs them."""
 
 from __future__ import annotations
 
@@ -33,14 +34,20 @@ _POM = f"""<?xml version="1.0" encoding="UTF-8"?>
 
 
 def java() -> str:
-    """The path of a Java that can run Kafka; raises Unreachable when there is none or it is too old."""
+    """The path of a Java that can run Kafka; raises Unreachable when there is none or it is too
+    old."""
     path = shutil.which("java")
     if path is None:
-        raise Unreachable(f"local Kafka: java is not on PATH; install Java {_JAVA_MIN} or newer, or use --broker kafka://HOST:PORT")
+        raise Unreachable(
+            f"local Kafka: java is not on PATH; install Java {_JAVA_MIN} or newer, or use --broker kafka://HOST:PORT"
+        )
     found = subprocess.run([path, "-version"], capture_output=True, text=True, check=False)
     version = re.search(r'version "(\d+)', found.stderr + found.stdout)
     if version is None or int(version[1]) < _JAVA_MIN:
-        raise Unreachable(f"local Kafka: Java {_JAVA_MIN} or newer is needed; {path} is {version[1] if version else 'not a working Java'}")
+        raise Unreachable(
+            f"local Kafka: Java {_JAVA_MIN} or newer is needed; {path} is "
+            f"{version[1] if version else 'not a working Java'}"
+        )
     return path
 
 
@@ -51,15 +58,19 @@ def fetched(cache: Path) -> Path | None:
 
 
 def fetch(cache: Path) -> Path:
-    """The folder of the jars, fetched by Maven if they are not in `cache` yet (43 MB, once); raises Unreachable when that fails."""
+    """The folder of the jars, fetched by Maven if they are not in `cache` yet (43 MB, once); raises
+    Unreachable when that fails."""
     if (lib := fetched(cache)) is not None:
         return lib
     maven = shutil.which("mvn")
     if maven is None:
-        raise Unreachable("local Kafka: mvn is not on PATH; install Maven (it fetches Kafka once), or use --broker kafka://HOST:PORT")
+        raise Unreachable(
+            "local Kafka: mvn is not on PATH; install Maven (it fetches Kafka once), or use --broker kafka://HOST:PORT"
+        )
     lib = cache / f"kafka-{KAFKA_VERSION}"
     _make(cache)
-    # Into a folder of our own first: a fetch that is cut short, or two at once, never leave half a Kafka under the final name.
+    # Into a folder of our own first: a fetch that is cut short, or two at once, never leave half a
+    # Kafka under the final name.
     with tempfile.TemporaryDirectory(dir=cache, prefix="fetching-") as scratch:
         _copy_dependencies(maven, Path(scratch))
         try:
@@ -84,7 +95,11 @@ def _copy_dependencies(maven: str, scratch: Path) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_FETCH_S, check=False)
     except subprocess.TimeoutExpired as error:
-        raise Unreachable(f"local Kafka: Maven took more than {_FETCH_S} s to fetch Kafka {KAFKA_VERSION}; try again") from error
+        raise Unreachable(
+            f"local Kafka: Maven took more than {_FETCH_S} s to fetch Kafka {KAFKA_VERSION}; try again"
+        ) from error
     if done.returncode:
         said = [line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line] or ["no message"]
-        raise Unreachable(f"local Kafka: Maven could not fetch Kafka {KAFKA_VERSION}: {said[0][:300]}; check its network and settings")
+        raise Unreachable(
+            f"local Kafka: Maven could not fetch Kafka {KAFKA_VERSION}: {said[0][:300]}; check its network and settings"
+        )

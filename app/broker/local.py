@@ -15,7 +15,6 @@ import subprocess
 import time
 import uuid
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from app.broker import jars
@@ -66,10 +65,12 @@ logger.kafka.level=INFO
 
 
 class LocalKafka:
-    """`with LocalKafka(folder, cache) as kafka:` gives `kafka.bootstrap` and stops the broker when the block ends.
+    """`with LocalKafka(folder, cache) as kafka:` gives `kafka.bootstrap` and stops the broker when
+    the block ends.
 
-    `folder` holds its data; a second start on the same folder finds everything again. `cache` holds the jars. `port` 0 takes a free one.
-    Start it from a thread that lives as long as the broker shall: on Linux the broker is told to go when that thread's process dies.
+    `folder` holds its data; a second start on the same folder finds everything again. `cache` holds
+    the jars. `port` 0 takes a free one. Start it from a thread that lives as long as the broker
+    shall: on Linux the broker is told to go when that thread's process dies.
     """
 
     def __init__(self, folder: Path, cache: Path, port: int = 0, host: str = "127.0.0.1") -> None:
@@ -90,13 +91,20 @@ class LocalKafka:
         return self._process.pid if self._process and self._process.poll() is None else None
 
     def start(self) -> Self:
-        """Starts it and waits until it answers; raises Unreachable (no Java, no Maven, it ended by itself) or UsageError (port taken)."""
+        """Starts it and waits until it answers; raises Unreachable (no Java, no Maven, it ended by
+        itself) or UsageError (port taken)."""
         java, lib = jars.java(), jars.fetch(self._cache)
         self._port = self._port or _free_port()
         if _taken(self._host, self._port):
             raise UsageError(f"port {self._port}: something listens there already; stop it or name another with --port")
         self._write_configuration()
-        command = [java, "-cp", f"{lib}/*", f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}", "-Djava.awt.headless=true"]
+        command = [
+            java,
+            "-cp",
+            f"{lib}/*",
+            f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}",
+            "-Djava.awt.headless=true",
+        ]
         if not (self.folder / "data" / "meta.properties").is_file():
             self._format([*command, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"])
         self._launch([*command, _HEAP, "kafka.Kafka", str(self.folder / "server.properties")])
@@ -129,7 +137,7 @@ class LocalKafka:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _write_configuration(self) -> None:
@@ -140,18 +148,31 @@ class LocalKafka:
             (self.folder / "server.properties").write_text(filled)
             (self.folder / "log4j2.properties").write_text(_LOG4J.format(log=log))
         except OSError as error:
-            raise Unreachable(f"{self.folder}: cannot be written: {error.strerror}; name another folder with --dir") from error
+            raise Unreachable(
+                f"{self.folder}: cannot be written: {error.strerror}; name another folder with --dir"
+            ) from error
 
     def _format(self, tool: list[str]) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         # An id that begins with a dash would be read as an option.
-        arguments = ["format", "--standalone", "-t", cluster.replace("-", "A"), "-c", str(self.folder / "server.properties")]
+        arguments = [
+            "format",
+            "--standalone",
+            "-t",
+            cluster.replace("-", "A"),
+            "-c",
+            str(self.folder / "server.properties"),
+        ]
         done = subprocess.run([*tool, *arguments], capture_output=True, text=True, check=False)
         if done.returncode:
-            raise Unreachable(f"{self.folder}: Kafka could not format it: {_last_line(done.stdout + done.stderr)}; name an empty folder")
+            raise Unreachable(
+                f"{self.folder}: Kafka could not format it: {_last_line(done.stdout + done.stderr)}; name "
+                "an empty folder"
+            )
 
     def _launch(self, command: list[str]) -> None:
-        # Its own session: Ctrl-C in a terminal reaches us alone, and we stop it in order. setpriv: it goes even when we are killed.
+        # Its own session: Ctrl-C in a terminal reaches us alone, and we stop it in order. setpriv:
+        # it goes even when we are killed.
         prefix = [path, "--pdeathsig", "TERM", "--"] if (path := shutil.which("setpriv")) else []
         with (self.folder / "console.log").open("wb") as console:
             self._process = subprocess.Popen(
@@ -165,11 +186,17 @@ class LocalKafka:
                 raise Unreachable(f"local Kafka: ended at once: {self._said()}; see {self.folder / 'kafka.log'}")
             if time.monotonic() > deadline:
                 self.kill()
-                raise Unreachable(f"local Kafka: not ready after {READY_S_MAX:.0f} s: {self._said()}; see {self.folder / 'kafka.log'}")
+                raise Unreachable(
+                    f"local Kafka: not ready after {READY_S_MAX:.0f} s: {self._said()}; see {self.folder / 'kafka.log'}"
+                )
             time.sleep(_POLL_S)
 
     def _said(self) -> str:
-        texts = [path.read_text(errors="replace") for name in ("console.log", "kafka.log") if (path := self.folder / name).is_file()]
+        texts = [
+            path.read_text(errors="replace")
+            for name in ("console.log", "kafka.log")
+            if (path := self.folder / name).is_file()
+        ]
         return _last_line("\n".join(texts))
 
 

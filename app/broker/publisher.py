@@ -1,4 +1,5 @@
-"""Writes keyed records to topics as fast as a broker takes them: for loading logs and for the simulated shop, not for the workers."""
+"""Writes keyed records to topics as fast as a broker takes them: for loading logs and for the
+simulated shop, not for the workers."""
 
 from __future__ import annotations
 
@@ -17,9 +18,11 @@ _log.setLevel(logging.ERROR)
 
 
 class Publisher:
-    """A producer that keeps order and writes each record once. As a context manager it flushes at the end.
+    """A producer that keeps order and writes each record once. As a context manager it flushes at
+    the end.
 
-    Every method raises Unreachable once a record could not be delivered: what was written before it stays written.
+    Every method raises Unreachable once a record could not be delivered: what was written before it
+    stays written.
     """
 
     def __init__(self, bootstrap: str, security: Security | None = None) -> None:
@@ -30,7 +33,8 @@ class Publisher:
             {
                 "bootstrap.servers": bootstrap,
                 "enable.idempotence": True,
-                "partitioner": "murmur2_random",  # what Java's clients use, and so what keeps a user in one partition for all
+                # What Java's clients use, and so what keeps a user in one partition for all.
+                "partitioner": "murmur2_random",
                 "compression.type": "lz4",
                 "linger.ms": 5,
                 "message.timeout.ms": _GIVE_UP_MS,
@@ -46,7 +50,9 @@ class Publisher:
                 self._producer.produce(topic, value, key, on_delivery=self._on_delivery)
                 break
             except KafkaException as error:  # what the client refuses by itself: a record too large for any broker
-                raise InputError(f"topic {topic}: a record of {len(value)} bytes: {error.args[0].str()}; leave it out") from error
+                raise InputError(
+                    f"topic {topic}: a record of {len(value)} bytes: {error.args[0].str()}; leave it out"
+                ) from error
             except BufferError:
                 self._producer.poll(_POLL_S)
                 self._check()
@@ -79,5 +85,6 @@ class Publisher:
         if self._failed is not None:
             why = self._failed.str()
             raise Unreachable(
-                f"broker {self._bootstrap}: a record was not written: {why}; {self.delivered} were; mend the broker or --broker"
+                f"broker {self._bootstrap}: a record was not written: {why}; {self.delivered} were; mend "
+                "the broker or --broker"
             )

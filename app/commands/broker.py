@@ -27,7 +27,8 @@ def broker(
     config: ConfigFlag = None,
     set_: SetFlag = None,
 ) -> None:
-    """Run a real single-node Apache Kafka here (needs Java 17 or newer, and Maven to fetch it once). Ctrl-C stops it."""
+    """Run a real single-node Apache Kafka here (needs Java 17 or newer, and Maven to fetch it
+    once). Ctrl-C stops it."""
     from app.broker import jars
     from app.broker.local import LocalKafka
     from app.domain.errors import Unreachable

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands import ConfigFlag, SetFlag, read_settings
+from app.commands import ConfigFlag, SetFlag, read_settings, stdout
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from app.checking import Report
+    from app.offline.check import Report
     from app.rules.costs import Costs
 
 
@@ -27,23 +27,31 @@ def check(
         list[str] | None,
         typer.Option("--sample", metavar="EVENTS", help="Event files: warn of names that none of their events has."),
     ] = None,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan", help="The plan too: what an event feeds, what is kept of each signal, units in their order."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Errors, warnings and costs as one JSON object.")] = False,
     config: ConfigFlag = None,
     set_: SetFlag = None,
 ) -> None:
-    """Validate definitions and show what each costs a user: signals, bytes at most, timers. Exit 1 on an error."""
+    """Validate definitions and show what each costs a user: signals, bytes at most, timers. Exit 1
+    on an error."""
     import orjson
 
-    from app import checking
     from app.domain.errors import UsageError
+    from app.offline.check import check as check_folder
 
     if more and not sample:
         raise UsageError(f"check takes one folder: found {more[0]!r} too; name event files with --sample")
-    report = checking.check(folder, read_settings(config, set_).engine_options(), [*(sample or ()), *(more or ())])
+    report = check_folder(folder, read_settings(config, set_).engine_options(), [*(sample or ()), *(more or ())], plan)
     if as_json:
         sys.stdout.write(orjson.dumps(report.as_dict(), option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
         _write_table(report)
+        sys.stdout.writelines(f"{line}\n" for line in ["", *report.plan] if report.plan)
     sys.stdout.flush()
     for warning in report.warnings:
         sys.stderr.write(f"warning: {warning}\n")
@@ -53,8 +61,6 @@ def check(
 
 
 def _write_table(report: Report) -> None:
-    from app.terminal import stdout
-
     if report.costs is None or not report.costs.segments:
         return
     console = stdout()
@@ -80,5 +86,6 @@ def _totals(costs: Costs) -> str:
     sizes = f"at most {costs.user_bytes:,} bytes a user"
     return (
         f"{len(costs.segments):,} segments, {len(costs.signals):,} signals of which {shared:,} shared: {sizes}.\n"
-        f"Besides, at most {costs.ids_bytes:,} for event ids and {costs.recent_bytes:,} for recent events that late ones are put among."
+        f"Besides, at most {costs.ids_bytes:,} for event ids and {costs.recent_bytes:,} for recent events "
+        "that late ones are put among."
     )

@@ -1,4 +1,5 @@
-"""`hyperseg segments`: working with definitions. `diff` says who would move if one folder took another's place."""
+"""`hyperseg segments`: working with definitions. `diff` says who would move if one folder took
+another's place."""
 
 from __future__ import annotations
 
@@ -8,19 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands import ConfigFlag, SetFlag, parse_instant, read_settings
+from app.commands import ConfigFlag, SetFlag, parse_instant, read_settings, stdout
 
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from app.comparing import Comparison
+    from app.offline.diff import Comparison
 
 _STYLES = {"+": "green", "-": "red", " ": ""}
 
 
 def register(cli: typer.Typer) -> None:
-    segments = typer.Typer(help="Work with definitions: what would change, and for whom.", no_args_is_help=True, rich_markup_mode=None)
+    segments = typer.Typer(
+        help="Work with definitions: what would change, and for whom.", no_args_is_help=True, rich_markup_mode=None
+    )
     segments.callback()(lambda: None)
     segments.command("diff")(diff)
     cli.add_typer(segments, name="segments")
@@ -30,19 +33,24 @@ def diff(
     old: Annotated[str, typer.Argument(metavar="OLD", help="Folder (or file) of the definitions as they are.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="Folder (or file) of the definitions as they would be.")],
     more: Annotated[list[str] | None, typer.Argument(metavar="[EVENTS…]", help="More files for --events.")] = None,
-    events: Annotated[list[str] | None, typer.Option("--events", metavar="FILE", help="Event files to replay under both.")] = None,
-    until: Annotated[str | None, typer.Option("--until", metavar="TS", help="The instant compared (default: the largest ts).")] = None,
+    events: Annotated[
+        list[str] | None, typer.Option("--events", metavar="FILE", help="Event files to replay under both.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TS", help="The instant compared (default: the largest ts).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The comparison as one JSON object.")] = False,
     config: ConfigFlag = None,
     set_: SetFlag = None,
 ) -> None:
-    """Who would move: definitions that differ, sizes before and after, how many enter and leave, and some of them."""
+    """Who would move: definitions that differ, sizes before and after, how many enter and leave,
+    and some of them."""
     import orjson
 
     from app.commands.replay import load_plan
-    from app.comparing import compare
     from app.domain.errors import UsageError
-    from app.replaying import read_log
+    from app.offline.diff import compare
+    from app.offline.log import read_log
 
     files = [*(events or ()), *(more or ())]
     if not events:
@@ -61,14 +69,14 @@ def diff(
 
 
 def _write(found: Comparison) -> None:
-    from app.terminal import stdout
-
     console = stdout()
     for line in _definitions(found):
         console.print(line)
     moved = sum(bool(move.entered or move.left) for move in found.segments)
     console.print(
-        f"{found.events:,} events, {found.users:,} users; members move in {moved:,} of {len(found.segments):,} segments", style="bold"
+        f"{found.events:,} events, {found.users:,} users; members move in {moved:,} of "
+        f"{len(found.segments):,} segments",
+        style="bold",
     )
     if any(move.entered or move.left or move.status != "same" for move in found.segments):
         console.print(_table(found))
@@ -94,5 +102,7 @@ def _table(found: Comparison) -> Table:
     for move in found.segments:
         if move.entered or move.left or move.status != "same":
             sample = [f"+{user}" for user in move.sample_entered] + [f"-{user}" for user in move.sample_left]
-            table.add_row(move.segment, *(f"{n:,}" for n in (move.before, move.after, move.entered, move.left)), " ".join(sample))
+            table.add_row(
+                move.segment, *(f"{n:,}" for n in (move.before, move.after, move.entered, move.left)), " ".join(sample)
+            )
     return table

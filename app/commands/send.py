@@ -15,7 +15,9 @@ def register(cli: typer.Typer) -> None:
 
 
 def send(
-    files: Annotated[list[str], typer.Argument(metavar="FILES…", help="Event files (.gz and .zst are read; - is stdin).")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILES…", help="Event files (.gz and .zst are read; - is stdin).")
+    ],
     broker: BrokerFlag = None,
     config: ConfigFlag = None,
     set_: SetFlag = None,
@@ -24,7 +26,7 @@ def send(
     from app.broker.publisher import Publisher
     from app.broker.topics import Shape, ensure_inputs
     from app.domain.errors import InputError
-    from app.sending import read_sorted
+    from app.offline.send import read_sorted
 
     settings = read_settings(config, set_, broker=broker)
     streams = settings.input_streams()

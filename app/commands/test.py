@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands import ConfigFlag, SetFlag, read_settings
+from app.commands import ConfigFlag, SetFlag, read_settings, stdout
 
 if TYPE_CHECKING:
     from app.testing.running import Outcome
@@ -18,12 +18,15 @@ def register(cli: typer.Typer) -> None:
 
 
 def run_tests(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder of definitions and their *.test.yaml (or one test file of it).")],
+    folder: Annotated[
+        str, typer.Argument(metavar="DIR", help="Folder of definitions and their *.test.yaml (or one test file of it).")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="The outcomes as one JSON object.")] = False,
     config: ConfigFlag = None,
     set_: SetFlag = None,
 ) -> None:
-    """Run every *.test.yaml: events, clock steps and the changes expected of them. Exit 1 when a case fails."""
+    """Run every *.test.yaml: events, clock steps and the changes expected of them. Exit 1 when a
+    case fails."""
     from app.testing.suite import run_suite
 
     outcomes = run_suite(folder, read_settings(config, set_).engine_options())
@@ -55,7 +58,6 @@ def _write_json(outcomes: list[Outcome], failed: int) -> None:
 
 
 def _write_text(outcomes: list[Outcome], failed: int) -> None:
-    from app.terminal import stdout
     from app.testing.report import report
 
     console = stdout()

@@ -15,20 +15,29 @@ def register(cli: typer.Typer) -> None:
 
 def worker(
     broker: BrokerFlag = None,
-    app_id: Annotated[str | None, typer.Option("--app-id", help="Workers with the same one share the partitions.")] = None,
-    segments: Annotated[str | None, typer.Option("--segments", metavar="DIR", help="Folder of the segment definitions.")] = None,
+    app_id: Annotated[
+        str | None, typer.Option("--app-id", help="Workers with the same one share the partitions.")
+    ] = None,
+    segments: Annotated[
+        str | None, typer.Option("--segments", metavar="DIR", help="Folder of the segment definitions.")
+    ] = None,
     data_dir: Annotated[
-        str | None, typer.Option("--data-dir", metavar="DIR", help="Folder of this worker's state; no other may use it.")
+        str | None,
+        typer.Option("--data-dir", metavar="DIR", help="Folder of this worker's state; no other may use it."),
     ] = None,
     clock: Annotated[
-        str | None, typer.Option("--clock", metavar="wall|events", help="Does time pass in silence, or only with events?")
+        str | None,
+        typer.Option("--clock", metavar="wall|events", help="Does time pass in silence, or only with events?"),
     ] = None,
     web_host: Annotated[str | None, typer.Option("--web-host", help="Address its HTTP listens on.")] = None,
-    web_port: Annotated[int | None, typer.Option("--web-port", help="Port its HTTP listens on; 0 takes a free one.")] = None,
+    web_port: Annotated[
+        int | None, typer.Option("--web-port", help="Port its HTTP listens on; 0 takes a free one.")
+    ] = None,
     config: ConfigFlag = None,
     set_: SetFlag = None,
 ) -> None:
-    """Run a worker: it reads the input topics and writes every change of membership. More of them share the partitions."""
+    """Run a worker: it reads the input topics and writes every change of membership. More of them
+    share the partitions."""
     from app.main import run_worker
 
     settings = read_settings(

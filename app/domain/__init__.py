@@ -1,1 +1,2 @@
-"""The vocabulary every layer shares: events, changes, errors, ids, limits. Pure: no I/O, no clock, no settings."""
+"""The vocabulary every layer shares: events, changes, errors, ids, limits. Pure: no I/O, no clock,
+no settings."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from app.domain.ids import change_id
+from app.domain.members import Value
+
+CauseKind = Literal["event", "profile", "timer", "bound", "definition"]
+ChangeKind = Literal["entered", "exited", "moved"]
 
 
 class DefinitionRef(msgspec.Struct, gc=False, frozen=True):
-    """Which definition decided: its name, its version (1 for a definition from a file) and a digest of its meaning."""
+    """Which definition decided: its name, its version (1 for a definition from a file) and a digest
+    of its meaning."""
 
     name: str
     version: int
@@ -20,11 +25,12 @@ class DefinitionRef(msgspec.Struct, gc=False, frozen=True):
 class Cause(msgspec.Struct, gc=False, omit_defaults=True):
     """What made the change happen.
 
-    `kind`: event · timer · profile · model · definition · backfill · merge · erasure · bound.
-    An `event` or `profile` names its `event_id`, `stream` and `ts`; a `timer` the instant `due`; `bound` the value that came (`by`).
+    An `event` or `profile` names its `event_id`, `stream` and `ts`; a `timer` the instant `due`;
+    `bound`, a value that left because another came (`by`), both; `definition` nothing: the
+    definitions changed.
     """
 
-    kind: str
+    kind: CauseKind
     event_id: str | None = None
     stream: str | None = None
     ts: int | None = None
@@ -33,12 +39,14 @@ class Cause(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 class Fact(msgspec.Struct, gc=False, omit_defaults=True):
-    """One condition that decided: the expression, its value at the instant and what the rule needs it to be.
+    """One condition that decided: the expression, its value at the instant and what the rule needs
+    it to be.
 
-    `needs` is `true`, `false`, `null`, `not null`, or an operator with its operand (`>= 20`, `in ["a", "b"]`, `between 25 and 34`,
-    `< since(click)`), optionally behind `not `. Where the operand is not a constant `against` is its value.
-    `or_more`: the value is a lower bound, kept only as far as the rule needs. `approximate`: computed from merged entries.
-    `rule` says which of the definition's rules it belongs to when that is not `when`.
+    `needs` is `true`, `false`, `null`, `not null`, or an operator with its operand (`>= 20`, `in
+    ["a", "b"]`, `between 25 and 34`, `< since(click)`), optionally behind `not `. Where the operand
+    is not a constant `against` is its value. `or_more`: the value is a lower bound, kept only as
+    far as the rule needs. `approximate`: computed from merged entries. `rule` says which of the
+    definition's rules it belongs to when that is not `when`.
     """
 
     expr: str
@@ -54,14 +62,19 @@ class Fact(msgspec.Struct, gc=False, omit_defaults=True):
 
 
 class Change(msgspec.Struct, gc=False):
-    """One change. Field order is the order in the JSON; `at` and `emitted_at` are epoch milliseconds, `seq` grows by one a user."""
+    """One change. Field order is the order in the JSON; `at` and `emitted_at` are epoch
+    milliseconds, `seq` grows by one a user.
+
+    `holdout` is false in this version, which keeps nobody out of campaigns; it is part of the
+    format so that readers may rely on it.
+    """
 
     change_id: str
     user_id: str
     segment: str | None
-    value: str | int | float | bool | None
+    value: Value | None
     group: str | None
-    change: str
+    change: ChangeKind
     from_: str | None = msgspec.field(name="from")
     to: str | None
     at: int
@@ -74,17 +87,33 @@ class Change(msgspec.Struct, gc=False):
     holdout: bool
 
 
-def make_change(user: str, seq: int, at: int, late: bool, ref: DefinitionRef, cause: Cause, facts: list[Fact], **what: Any) -> Change:
-    """A change with its deterministic id; `what` gives segment, value, group, change, from_, to (null where absent)."""
+def make_change(
+    user: str,
+    seq: int,
+    at: int,
+    late: bool,
+    ref: DefinitionRef,
+    cause: Cause,
+    facts: list[Fact],
+    *,
+    change: ChangeKind,
+    segment: str | None = None,
+    value: Value | None = None,
+    group: str | None = None,
+    from_: str | None = None,
+    to: str | None = None,
+) -> Change:
+    """A change with its deterministic id: of a `segment` and, with `for_each`, its `value`; or of a
+    `group`, `from_` and `to`."""
     return Change(
         change_id(user, seq, ref.digest),
         user,
-        what.get("segment"),
-        what.get("value"),
-        what.get("group"),
-        what["change"],
-        what.get("from_"),
-        what.get("to"),
+        segment,
+        value,
+        group,
+        change,
+        from_,
+        to,
         at,
         0,
         seq,

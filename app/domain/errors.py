@@ -14,6 +14,22 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Literal
+
+RefusalReason = Literal[
+    "not_json",
+    "bad_field",
+    "no_user",
+    "too_large",
+    "key_mismatch",
+    "bad_ts",
+    "unknown_type",
+    "too_late",
+    "in_future",
+    "internal",
+]
+"""Why a record is refused, as it stands in the dead letter's header. `unknown_type` occurs in event
+files only."""
 
 
 class HypersegError(Exception):
@@ -43,7 +59,8 @@ class Unreachable(HypersegError):
 class DefinitionError(InputError):
     """One definition cannot be used.
 
-    `file`, `line` and `column` (both from 1) say where; `found` and `expected` what; `hint` the nearest valid name.
+    `file`, `line` and `column` (both from 1) say where; `found` and `expected` what; `hint` the
+    nearest valid name.
     """
 
     def __init__(
@@ -69,8 +86,12 @@ class DefinitionError(InputError):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        where = f"{self.file or 'definition'}:{self.line}:{self.column}"
-        parts = [f"{where}: {self.message}"]
+        return f"{self.file or 'definition'}:{self.line}:{self.column}: {self.sentence}"
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong and what to do, without the place."""
+        parts = [self.message]
         if self.found:
             parts.append(f"found {self.found}")
         if self.expected:
@@ -88,9 +109,10 @@ def half_character(error: UnicodeEncodeError, file: str = "") -> DefinitionError
 
 
 class Refused(InputError):
-    """One record does not fit; `reason` is the dead letter's machine-readable reason, `detail` its sentence."""
+    """One record does not fit; `reason` is the dead letter's machine-readable reason, `detail` its
+    sentence."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: RefusalReason, detail: str) -> None:
         self.reason = reason
         self.detail = detail
         super().__init__(f"{reason}: {detail}")

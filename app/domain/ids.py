@@ -1,4 +1,5 @@
-"""Identifiers and fixed hashes: deterministic functions of their arguments, the same in every process and version."""
+"""Identifiers and fixed hashes: deterministic functions of their arguments, the same in every
+process and version."""
 
 from __future__ import annotations
 
@@ -10,9 +11,11 @@ _SEPARATOR = b"\x00"
 
 
 def change_id(user: str, seq: int, digest: str) -> str:
-    """The id of a user's `seq`-th change under the definition with `digest`: 26 characters of Crockford base 32.
+    """The id of a user's `seq`-th change under the definition with `digest`: 26 characters of
+    Crockford base 32.
 
-    The form is a ULID's (128 bits, first character 0 to 7) so that tools that expect one accept it; the bits are a hash, not a time.
+    The form is a ULID's (128 bits, first character 0 to 7) so that tools that expect one accept it;
+    the bits are a hash, not a time.
     """
     material = b"%s\x00%d\x00%s" % (user.encode(), seq, digest.encode())
     n = int.from_bytes(blake2b(material, digest_size=16, person=b"hyperseg-change").digest(), "big")
@@ -33,6 +36,6 @@ def digest(text: str) -> str:
 
 
 def bucket(salt: str, user: str) -> int:
-    """0 ≤ integer < 100, a fixed hash of (salt, user): sticky splits and holdouts."""
+    """0 ≤ integer < 100, a fixed hash of (salt, user): sticky splits."""
     material = salt.encode() + _SEPARATOR + user.encode()
     return int.from_bytes(blake2b(material, digest_size=8, person=b"hyperseg-bucket").digest(), "big") % 100

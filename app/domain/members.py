@@ -1,11 +1,13 @@
-"""The member key: one spelling of (segment, value of `for_each`) for memberships, timers, exits, `held` and the members table.
+"""The member key: one spelling of (segment, value of `for_each`) for memberships, timers, exits,
+`held` and the members table.
 
-    engaged                    a segment with one membership a user
-    interested_in │ 1f │ syoga     the value "yoga" of a `for_each` segment; behind the separator stands the value's key
+    engaged                      a segment with one membership a user
+    interested_in │ 1f │ syoga   the value "yoga" of a `for_each` segment, as its key
 
-A value's key says the type first, so that "1", 1 and true stay apart while 1 and 1.0 are one: s and the text, n and the number, b1 or b0.
-Keys are for state and stores; JSON (changes, the API) carries the name and the value themselves. Names never hold the separator, and an
-event never holds 00, so rows that end a key with 00 sort by it.
+A value's key says the type first, so that "1", 1 and true stay apart while 1 and 1.0 are one: s
+and the text, n and the number, b1 or b0. Keys are for state and stores; JSON (changes, the API)
+carries the name and the value themselves. Names never hold the separator, and an event never
+holds 00, so rows that end a key with 00 sort by it.
 """
 
 from __future__ import annotations
@@ -69,6 +71,7 @@ def value_of(key: str) -> Value | None:
 
 @lru_cache(maxsize=65_536)
 def order(key: str) -> tuple[str, str]:
-    """What changes of one instant, and the memberships of one user, are ordered by: the segment's name, then the value as JSON."""
+    """What changes of one instant, and the memberships of one user, are ordered by: the segment's
+    name, then the value as JSON."""
     name, value_key = split(key)
     return name, "" if value_key is None else json.dumps(scalar_value(value_key), ensure_ascii=False)

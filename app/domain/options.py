@@ -1,4 +1,5 @@
-"""What the engine needs to know about a deployment, as one frozen value handed down from the settings."""
+"""What the engine needs to know about a deployment, as one frozen value handed down from the
+settings."""
 
 from __future__ import annotations
 
@@ -10,12 +11,13 @@ from app.domain.streams import DEFAULT_STREAMS, Stream
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """Everything besides the definitions that the answer depends on. All durations are milliseconds.
+    """Everything besides the definitions that the answer depends on. All durations are
+    milliseconds.
 
-    `timezone` names an IANA zone for calendar windows; `session_gap_ms` is the silence that ends a session.
-    An event older than the partition's watermark by more than `allowed_lateness_ms` is refused.
-    `reorder` keeps, for each user, what is needed to let a late event take its place by timestamp; an input that is
-    sorted beforehand (replay) does not need it.
+    `timezone` names an IANA zone for calendar windows; `session_gap_ms` is the silence that ends a
+    session. An event older than the partition's watermark by more than `allowed_lateness_ms` is
+    refused. `reorder` keeps, for each user, what is needed to let a late event take its place by
+    timestamp; an input that is sorted beforehand (replay) does not need it.
     """
 
     streams: tuple[Stream, ...] = DEFAULT_STREAMS

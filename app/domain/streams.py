@@ -1,4 +1,5 @@
-"""The input streams: what each is called in definitions, which topic it comes from, and how ties in time are ordered."""
+"""The input streams: what each is called in definitions, which topic it comes from, and how ties in
+time are ordered."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ from dataclasses import dataclass
 class Stream:
     """One input stream.
 
-    `name` is what definitions and event files call it (`click`), `topic` where a broker keeps it (`clicks`).
-    `rank` orders events of one user with equal timestamps: lower first. `behaviour` is false for profiles.
+    `name` is what definitions and event files call it (`click`), `topic` where a broker keeps it
+    (`clicks`). `rank` orders events of one user with equal timestamps: lower first. `behaviour` is
+    false for profiles.
     """
 
     name: str
@@ -29,7 +31,8 @@ DEFAULT_STREAMS: tuple[Stream, ...] = (
 
 
 def with_declared(declared: Mapping[str, str], base: Iterable[Stream] = DEFAULT_STREAMS) -> tuple[Stream, ...]:
-    """`base` followed by the streams the settings declare (name → topic), ranked in the order given."""
+    """`base` followed by the streams the settings declare (name → topic), ranked in the order
+    given."""
     streams = list(base)
     for name, topic in declared.items():
         streams.append(Stream(name, topic, len(streams)))

@@ -1,18 +1,19 @@
-"""Values of fields, and how two of them compare: at the type of the definition, null where the value has another."""
+"""Values of fields, and how two of them compare: at the type of the definition, null where the
+value has another."""
 
 from __future__ import annotations
 
 import math
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, assert_never
 
 from app.domain.members import scalar_key
-from app.rules.types import Type
+from app.rules.ast import ArithOp, CompareOp, Path, TextOp, Type
 
 Getter = Callable[[Mapping[str, Any]], Any]
 
-_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+_OPERATORS: dict[CompareOp, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
@@ -22,7 +23,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def getter(path: tuple[str, ...]) -> Getter:
+def getter(path: Path) -> Getter:
     """Reads a field by path; None where any part of the path is missing."""
     if len(path) == 1:
         return operator.methodcaller("get", path[0])
@@ -53,37 +54,48 @@ def kind_of(value: Any) -> Type | None:
     return Type.BOOL if kind is bool else None
 
 
-def comparer(op: str, left: Type, right: Type) -> Callable[[Any, Any], bool]:
-    """The comparison of two values (None: null) whose static types are given; false where a value is null or of another type."""
+def comparer(op: CompareOp, left: Type, right: Type) -> Callable[[Any, Any], bool]:
+    """The comparison of two values (None: null) whose static types are given; false where a value
+    is null or of another type."""
     test = _OPERATORS[op]
     known = left if left is not Type.ANY else right
-    if known is Type.ANY:
+    match known:
+        case Type.TEXT:
+            return lambda a, b: type(a) is str and type(b) is str and test(a, b)
+        case Type.BOOL:
+            return lambda a, b: type(a) is bool and type(b) is bool and test(a, b)
+        case Type.NUMBER | Type.DURATION:
+            return lambda a, b: (
+                (type(a) is int or type(a) is float) and (type(b) is int or type(b) is float) and test(a, b)
+            )
+        case Type.ANY:
+            ordered = op not in ("==", "!=")
 
-        def of_one_kind(a: Any, b: Any) -> bool:
-            kind = kind_of(a)
-            return kind is not None and kind is kind_of(b) and (kind is not Type.BOOL or op in ("==", "!=")) and test(a, b)
+            def of_one_kind(a: Any, b: Any) -> bool:
+                kind = kind_of(a)
+                return kind is not None and kind is kind_of(b) and not (ordered and kind is Type.BOOL) and test(a, b)
 
-        return of_one_kind
-    if known is Type.TEXT:
-        return lambda a, b: type(a) is str and type(b) is str and test(a, b)
-    if known is Type.BOOL:
-        return lambda a, b: type(a) is bool and type(b) is bool and test(a, b)
-    return lambda a, b: (type(a) is int or type(a) is float) and (type(b) is int or type(b) is float) and test(a, b)
+            return of_one_kind
+        case _:
+            assert_never(known)
 
 
-def calculate(op: str, a: Any, b: Any) -> int | float | None:
+def calculate(op: ArithOp, a: Any, b: Any) -> int | float | None:
     """a op b; None when a side is no number, on division by zero, and beyond a double's range."""
     if not (is_number(a) and is_number(b)):
         return None
     try:
-        if op == "+":
-            result = a + b
-        elif op == "-":
-            result = a - b
-        elif op == "*":
-            result = a * b
-        else:
-            result = a / b if b else None
+        match op:
+            case "+":
+                result = a + b
+            case "-":
+                result = a - b
+            case "*":
+                result = a * b
+            case "/":
+                result = a / b if b else None
+            case _:
+                assert_never(op)
     except OverflowError:
         return None
     if type(result) is int:
@@ -91,16 +103,22 @@ def calculate(op: str, a: Any, b: Any) -> int | float | None:
     return result if result is not None and math.isfinite(result) else None
 
 
-def text_test(op: str, a: Any, b: Any) -> bool:
+def text_test(op: TextOp, a: Any, b: Any) -> bool:
     """contains, starts_with, ends_with; `contains` also looks for an element of a list."""
     if op == "contains" and type(a) is list:
         wanted = scalar_key(b)
         return wanted is not None and any(scalar_key(item) == wanted for item in a)
     if type(a) is not str or type(b) is not str:
         return False
-    if op == "contains":
-        return b in a
-    return a.startswith(b) if op == "starts_with" else a.endswith(b)
+    match op:
+        case "contains":
+            return b in a
+        case "starts_with":
+            return a.startswith(b)
+        case "ends_with":
+            return a.endswith(b)
+        case _:
+            assert_never(op)
 
 
 def within_km(lat: Any, lon: Any, lat0: float, lon0: float, km: float) -> bool:

@@ -1,4 +1,5 @@
-"""Logs: every event goes through structlog to stderr, as text for people or as one JSON object a line for machines."""
+"""Logs: every event goes through structlog to stderr, as text for people or as one JSON object a
+line for machines."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ _CHATTY = ("aiokafka", "kafka", "faust", "mode", "httpx", "httpcore", "asyncio",
 
 
 def configure_logs(level: str = "info", as_json: bool = False) -> None:
-    """Sends structlog's and the standard library's records to stderr; `level` is debug, info, warning or error.
+    """Sends structlog's and the standard library's records to stderr; `level` is debug, info,
+    warning or error.
 
     Calling it again replaces what it did before.
     """
@@ -41,7 +43,8 @@ def configure_logs(level: str = "info", as_json: bool = False) -> None:
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """The logger `name`; an event is a short name and key-value pairs: `log.info("recovered", partition=3, records=120)`."""
+    """The logger `name`; an event is a short name and key-value pairs: `log.info("recovered",
+    partition=3, records=120)`."""
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger
 

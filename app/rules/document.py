@@ -1,6 +1,8 @@
-"""YAML (or JSON) text → nodes with positions, safely: bounded size, depth and count, no aliases, no tags that build objects.
+"""YAML (or JSON) text → nodes with positions, safely: bounded size, depth and count, no aliases, no
+tags that build objects.
 
-An expression keeps its place: `expression(node)` gives its raw text and a function from a position within it to the file's line and column.
+An expression keeps its place: `expression(node)` gives its raw text and a function from a position
+within it to the file's line and column.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ def compose(text: str, file: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = _inside(text, (mark.line + 1, mark.column + 1) if mark else (1, 1))
-        raise DefinitionError(f"not YAML: {error.problem or error.context}", file=file, line=line, column=column) from None
+        raise DefinitionError(
+            f"not YAML: {error.problem or error.context}", file=file, line=line, column=column
+        ) from None
     except UnicodeEncodeError as error:
         raise half_character(error, file) from None
     except yaml.YAMLError as error:
@@ -100,7 +104,8 @@ def expression(document: Document, node: yaml.ScalarNode) -> tuple[str, Callable
 
 
 def plain(node: yaml.Node) -> Any:
-    """The node as plain values: text, number, boolean, null, list or dict (later duplicates of a key are refused elsewhere)."""
+    """The node as plain values: text, number, boolean, null, list or dict (later duplicates of a
+    key are refused elsewhere)."""
     if isinstance(node, yaml.SequenceNode):
         return [plain(item) for item in node.value]
     if isinstance(node, yaml.MappingNode):

@@ -1,4 +1,4 @@
-"""References between definitions: unknown names, groups' members, circles."""
+"""References between definitions: unknown names, groups' members, cycles."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import replace
 
 from app.domain.errors import DefinitionError, nearest
 from app.rules.ast import SegmentRef
-from app.rules.circles import circles
+from app.rules.cycles import cycles
 from app.rules.model import Group, Segment
-from app.rules.walk import find
 
 _COMPARISONS_MAX = 20_000  # of names with names, for hints: below a second, whatever is in a folder
 
@@ -17,7 +16,8 @@ _COMPARISONS_MAX = 20_000  # of names with names, for hints: below a second, wha
 def check_references(
     segments: Sequence[Segment], groups: Sequence[Group], broken: Collection[str]
 ) -> tuple[list[Segment], list[Group], list[DefinitionError]]:
-    """What is left when every definition that refers to something that is not there (or to itself in a circle) is refused.
+    """What is left when every definition that refers to something that is not there (or to itself
+    in a cycle) is refused.
 
     `broken` are names of definitions already refused: a reference to one of them says so.
     """
@@ -26,13 +26,13 @@ def check_references(
     good_groups, group_errors = _checked_groups(groups, kept, gone, hints)
     errors.extend(group_errors)
     kept = _with_groups(kept, good_groups)
-    circle = circles(_needs(kept, good_groups))
-    if not circle:
+    cyclic = cycles(_prerequisites(kept, good_groups))
+    if not cyclic:
         return kept, good_groups, errors
-    in_circle = [s for s in kept if s.name in circle]
-    errors.extend(_circle_error(s, circle[s.name]) for s in in_circle)
-    rest = [replace(s, group=None) for s in kept if s.name not in circle]
-    left, left_groups, more = check_references(rest, good_groups, gone | set(circle))
+    in_cycle = [s for s in kept if s.name in cyclic]
+    errors.extend(_cycle_error(s, cyclic[s.name]) for s in in_cycle)
+    rest = [replace(s, group=None) for s in kept if s.name not in cyclic]
+    left, left_groups, more = check_references(rest, good_groups, gone | set(cyclic))
     return left, left_groups, errors + more
 
 
@@ -48,17 +48,22 @@ class _Hints:
         return nearest(name, names) if self._left >= 0 else ""
 
 
-def _without_unknown(segments: Sequence[Segment], gone: set[str], hints: _Hints) -> tuple[list[Segment], set[str], list[DefinitionError]]:
-    """The segments whose references, and those of what they refer to, lead somewhere; with the names that are gone and why."""
+def _without_unknown(
+    segments: Sequence[Segment], gone: set[str], hints: _Hints
+) -> tuple[list[Segment], set[str], list[DefinitionError]]:
+    """The segments whose references, and those of what they refer to, lead somewhere; with the
+    names that are gone and why."""
     errors: list[DefinitionError] = []
     names = {s.name for s in segments}
     users: dict[str, list[Segment]] = {}
     for segment in segments:
-        for name in {ref.name for ref in find(segment, SegmentRef)}:
+        for name in {ref.name for ref in segment.find(SegmentRef)}:
             users.setdefault(name, []).append(segment)
     place = {s.name: i for i, s in enumerate(segments)}
     off = {s.name for s in segments if not s.enabled}
-    wave = {s.name: s for name, using in users.items() for s in using if name not in names or (s.enabled and name in off)}
+    wave = {
+        s.name: s for name, using in users.items() for s in using if name not in names or (s.enabled and name in off)
+    }
     while wave:
         bad = sorted(wave.values(), key=lambda s: place[s.name])
         errors.extend(_lost_reference(s, names, off, gone, hints) for s in bad)
@@ -71,8 +76,8 @@ def _without_unknown(segments: Sequence[Segment], gone: set[str], hints: _Hints)
 def _lost_reference(
     segment: Segment, names: Collection[str], off: Collection[str], gone: Collection[str], hints: _Hints
 ) -> DefinitionError:
-    lost = [ref.name for ref in find(segment, SegmentRef) if ref.name not in names]
-    name = lost[0] if lost else next(ref.name for ref in find(segment, SegmentRef) if ref.name in off)
+    lost = [ref.name for ref in segment.find(SegmentRef) if ref.name not in names]
+    name = lost[0] if lost else next(ref.name for ref in segment.find(SegmentRef) if ref.name in off)
     message = "the segment it refers to could not be loaded" if name in gone else "unknown segment"
     expected = "the name of a segment that is defined"
     if not lost:
@@ -110,8 +115,16 @@ def _group_problem(
     group: Group, by_name: Mapping[str, Segment], gone: Collection[str], taken: Mapping[str, str], hints: _Hints
 ) -> DefinitionError | None:
     def error(message: str, found: str, expected: str, hint: str = "") -> DefinitionError:
-        where = {"file": group.file, "line": group.line, "column": 1}
-        return DefinitionError(f"group {group.name}: {message}", found=found, expected=expected, hint=hint, segment=group.name, **where)  # type: ignore[arg-type]
+        return DefinitionError(
+            f"group {group.name}: {message}",
+            file=group.file,
+            line=group.line,
+            column=1,
+            found=found,
+            expected=expected,
+            hint=hint,
+            segment=group.name,
+        )
 
     for name in group.segments:
         if name not in by_name:
@@ -120,7 +133,9 @@ def _group_problem(
         if by_name[name].for_each is not None:
             return error("a member has for_each", f'"{name}"', "segments with one membership a user")
         if name in taken:
-            return error("a member belongs to another group", f'"{name}"', f"segments of no other group ({taken[name]} has it)")
+            return error(
+                "a member belongs to another group", f'"{name}"', f"segments of no other group ({taken[name]} has it)"
+            )
     return None
 
 
@@ -129,26 +144,27 @@ def _with_groups(segments: Sequence[Segment], groups: Sequence[Group]) -> list[S
     return [replace(s, group=owner.get(s.name)) for s in segments]
 
 
-def _needs(segments: Sequence[Segment], groups: Sequence[Group]) -> dict[str, set[str]]:
-    """What must be judged before each segment: those it refers to, and for a group's member every member of that group."""
+def _prerequisites(segments: Sequence[Segment], groups: Sequence[Group]) -> dict[str, set[str]]:
+    """What must be judged before each segment: those it refers to, and for a group's member every
+    member of that group."""
     members = {name: set(group.segments) for group in groups for name in group.segments}
     known = {s.name for s in segments}
-    needs: dict[str, set[str]] = {}
+    found: dict[str, set[str]] = {}
     for segment in segments:
         needed: set[str] = set()
-        for ref in find(segment, SegmentRef):
+        for ref in segment.find(SegmentRef):
             needed |= members.get(ref.name, {ref.name})
-        needs[segment.name] = needed & known
-    return needs
+        found[segment.name] = needed & known
+    return found
 
 
-def _circle_error(segment: Segment, way: list[str]) -> DefinitionError:
+def _cycle_error(segment: Segment, path: list[str]) -> DefinitionError:
     return DefinitionError(
         f"segment {segment.name} refers to itself",
         file=segment.file,
         line=segment.line,
         column=1,
-        found=" → ".join(way),
+        found=" → ".join(path),
         expected="references that end somewhere",
         segment=segment.name,
     )

@@ -1,33 +1,26 @@
-"""Tree → text: the canonical spelling of an expression. It parses back to an equal tree, so it can name what it spells."""
+"""Tree → text: the canonical spelling of an expression. It parses back to an equal tree, so it can
+name what it spells."""
 
 from __future__ import annotations
 
 import json
+from typing import assert_never
 
-from app.domain import limits
+from app.domain.time import duration_text
 from app.rules import ast
-from app.rules.ast import Node
+from app.rules.ast import Node, Path
+from app.rules.functions import row_of
 
-_UNITS = (("d", limits.DAY_MS), ("h", limits.HOUR_MS), ("m", limits.MINUTE_MS), ("s", limits.SECOND_MS))
-_KEYWORDS = frozenset(
+KEYWORDS = frozenset(
     (
         *("and", "or", "not", "in", "is", "null", "true", "false", "between", "within", "without", "matches"),
         *("contains", "starts_with", "ends_with", "last", "first", "on", "from", "this", "to", "each"),
     )
 )
 
-# How tightly each form binds; an operand that binds less tightly than its place asks for is parenthesised.
+# How tightly each form binds; an operand that binds less tightly than its place asks for is
+# parenthesised.
 _OR, _AND, _NOT, _COMPARISON, _SUM, _TERM, _UNARY, _ATOM = range(8)
-
-
-def duration_text(ms: int) -> str:
-    """The spelling in the largest unit that fits, as people write them: 24h rather than 1d, 14d rather than 2w."""
-    for unit, size in _UNITS:
-        if ms % size == 0 and ms and ms != limits.DAY_MS:
-            return f"{ms // size}{unit}"
-        if ms == limits.DAY_MS and unit == "h":
-            return "24h"
-    return f"{ms}ms"
 
 
 def text(node: Node) -> str:
@@ -36,23 +29,10 @@ def text(node: Node) -> str:
 
 
 def _spell(node: Node) -> tuple[str, int]:
+    """The spelling, and how tightly it binds."""
     match node:
-        case ast.Literal(value, _):
-            return json.dumps(value, ensure_ascii=False), _UNARY if isinstance(value, (int, float)) and not isinstance(
-                value, bool
-            ) and value < 0 else _ATOM
-        case ast.Duration(ms):
-            return duration_text(ms), _ATOM
-        case ast.ListOf(items):
-            return "[" + ", ".join(text(item) for item in items) + "]", _ATOM
-        case ast.Field(path):
-            return _path(path), _ATOM
-        case ast.Each():
-            return "each", _ATOM
-        case ast.Profile(path):
-            return "profile." + _path(path), _ATOM
-        case ast.Consent(name):
-            return f"consent({json.dumps(name, ensure_ascii=False)})", _ATOM
+        case ast.Literal(value, kind):
+            return _quoted(value), _UNARY if kind == "number" and value < 0 else _ATOM
         case ast.Or(operands):
             return " or ".join(_in(o, _AND) for o in operands), _OR
         case ast.And(operands):
@@ -64,12 +44,6 @@ def _spell(node: Node) -> tuple[str, int]:
         case ast.Arith(op, left, right):
             level = _SUM if op in "+-" else _TERM
             return f"{_in(left, level)} {op} {_in(right, level + 1)}", level
-        case _:
-            return _spell_comparison(node)
-
-
-def _spell_comparison(node: Node) -> tuple[str, int]:
-    match node:
         case ast.Compare(op, left, right) | ast.TextTest(op, left, right):
             return f"{_in(left, _SUM)} {op} {_in(right, _SUM)}", _COMPARISON
         case ast.In(operand, items, negated):
@@ -77,58 +51,97 @@ def _spell_comparison(node: Node) -> tuple[str, int]:
         case ast.Between(operand, low, high):
             return f"{_in(operand, _SUM)} between {_in(low, _SUM)} and {_in(high, _SUM)}", _COMPARISON
         case ast.Matches(operand, pattern):
-            return f"{_in(operand, _SUM)} matches {json.dumps(pattern, ensure_ascii=False)}", _COMPARISON
+            return f"{_in(operand, _SUM)} matches {_quoted(pattern)}", _COMPARISON
         case ast.IsNull(operand, negated):
             return f"{_in(operand, _SUM)} is {'not null' if negated else 'null'}", _COMPARISON
         case _:
             return _spell_atom(node), _ATOM
 
 
-def _spell_atom(node: Node) -> str:
+_Call = (
+    ast.Aggregate | ast.Held | ast.Consent | ast.SegmentRef | ast.Prediction | ast.Bucket | ast.Calendar | ast.WithinKm
+)
+_Atom = ast.Duration | ast.ListOf | ast.Field | ast.Each | ast.Profile | ast.Events | ast.Chain | ast.Absence | _Call
+
+
+def _spell_atom(node: _Atom) -> str:
     match node:
+        case ast.Duration(ms):
+            return duration_text(ms)
+        case ast.ListOf(items):
+            return "[" + ", ".join(text(item) for item in items) + "]"
+        case ast.Field(path):
+            return _path(path)
+        case ast.Each():
+            return "each"
+        case ast.Profile(path):
+            return "profile." + _path(path)
         case ast.Events(stream, where):
             return stream if where is None else f"{stream}[{text(where)}]"
         case ast.Chain(steps, on, within):
             return f"{' -> '.join(text(s) for s in steps)}{_on(on)} within {duration_text(within)}"
         case ast.Absence(first, missing, on, within):
             return f"{_step(first)} without {_step(missing)}{_on(on)} within {duration_text(within)}"
+        case _:
+            return _spell_call(node)
+
+
+def _spell_call(node: _Call) -> str:
+    match node:
         case ast.Aggregate():
             return _spell_aggregate(node)
         case ast.Held(condition, ms):
             return f"held({text(condition)}, {duration_text(ms)})"
+        case ast.Consent(name):
+            return f"consent({_quoted(name)})"
         case ast.SegmentRef(name):
             return f"segment({json.dumps(name)})"
         case ast.Prediction(fn, model):
             return f"{fn}({json.dumps(model)})"
         case ast.Bucket(salt):
-            return f"bucket({json.dumps(salt, ensure_ascii=False)})"
+            return f"bucket({_quoted(salt)})"
         case ast.Calendar(fn):
             return f"{fn}()"
         case ast.WithinKm(lat, lon, km):
             return f"within_km({lat}, {lon}, {km})"
         case _:
-            raise TypeError(f"no spelling for {type(node).__name__}")
+            assert_never(node)
+
+
+def _quoted(value: str | float | bool) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _spell_aggregate(node: ast.Aggregate) -> str:
     base = text(node.selector)
     if node.field is not None:
         base = (base if isinstance(node.selector, ast.Events) else f"({base})") + "." + _path(node.field)
-    if node.fn == "decay":
-        return f"decay({base}, {duration_text(node.half_life_ms)})"
+    given = parameter_text(node)
     window = window_text(node.window)
-    return f"{node.fn}({base}, {window})" if window else f"{node.fn}({base})"
+    return f"{node.fn}({', '.join(part for part in (base, given, window) if part)})"
+
+
+def parameter_text(node: ast.Aggregate) -> str:
+    """The spelling of an aggregate's parameter; empty where it has none."""
+    parameter = row_of(node).parameter
+    if parameter is None or node.parameter is None:
+        return ""
+    return duration_text(int(node.parameter)) if parameter.kind == "duration" else json.dumps(node.parameter)
 
 
 def window_text(window: ast.Window) -> str:
     """The window's spelling; empty for `ever`, which is the default."""
-    if window.kind == "ever":
-        return ""
-    if window.kind == "last":
-        return f"last {duration_text(window.ms)}"
-    if window.kind == "range":
-        return f"from {json.dumps(window.start)} to {json.dumps(window.end)}"
-    return window.kind
+    match window.kind:
+        case "ever":
+            return ""
+        case "last":
+            return f"last {duration_text(window.ms)}"
+        case "range":
+            return f"from {json.dumps(window.start)} to {json.dumps(window.end)}"
+        case "today" | "this week" | "this month" | "session":
+            return window.kind
+        case _:
+            assert_never(window.kind)
 
 
 def _in(node: Node, level: int) -> str:
@@ -140,9 +153,9 @@ def _step(node: Node) -> str:
     return text(node) if isinstance(node, ast.Events) else f"({text(node)})"
 
 
-def _on(on: tuple[str, ...] | None) -> str:
+def _on(on: Path | None) -> str:
     return f" on {_path(on)}" if on else ""
 
 
-def _path(path: tuple[str, ...]) -> str:
-    return ".".join(f"`{part}`" if part in _KEYWORDS else part for part in path)
+def _path(path: Path) -> str:
+    return ".".join(f"`{part}`" if part in KEYWORDS else part for part in path)

@@ -1,4 +1,5 @@
-"""What the shop sells and where its visitors come from: constants, and prices that follow from a product's number."""
+"""What the shop sells and where its visitors come from: constants, and prices that follow from a
+product's number."""
 
 from __future__ import annotations
 
@@ -26,7 +27,17 @@ CATEGORIES: dict[str, tuple[float, float]] = {
 }
 CATEGORY_NAMES = tuple(CATEGORIES)
 COUNTRIES = Weighted(
-    [("DE", 22.0), ("US", 20.0), ("GB", 16.0), ("FR", 12.0), ("NL", 8.0), ("ES", 8.0), ("PL", 7.0), ("SE", 4.0), ("JP", 3.0)]
+    [
+        ("DE", 22.0),
+        ("US", 20.0),
+        ("GB", 16.0),
+        ("FR", 12.0),
+        ("NL", 8.0),
+        ("ES", 8.0),
+        ("PL", 7.0),
+        ("SE", 4.0),
+        ("JP", 3.0),
+    ]
 )
 PLANS = Weighted([("free", 70.0), ("plus", 22.0), ("premium", 8.0)])
 CHANNELS = Weighted([("organic", 40.0), ("ads", 25.0), ("email", 15.0), ("social", 12.0), ("referral", 8.0)])

@@ -1,4 +1,5 @@
-"""Chance that repeats: everything is derived from `Random.random()`, whose sequence for a seed is the same in every version of Python."""
+"""Chance that repeats: everything is derived from `Random.random()`, whose sequence for a seed is
+the same in every version of Python."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ class Chance:
         return -mean * math.log(1.0 - self.roll())
 
     def lognormal(self, median: float, sigma: float) -> float:
-        """Around `median`, skewed to the right as dwell times and prices are (Box and Muller's transform)."""
+        """Around `median`, skewed to the right as dwell times and prices are (Box and Muller's
+        transform)."""
         normal = math.sqrt(-2.0 * math.log(1.0 - self.roll())) * math.cos(2.0 * math.pi * self.roll())
         return median * math.exp(sigma * normal)
 
@@ -53,7 +55,8 @@ class Weighted(Generic[T]):
 
 
 class Zipf:
-    """Ranks 0 … n−1 where few come often and most come rarely (Zipf and Mandelbrot's law, by inversion)."""
+    """Ranks 0 … n−1 where few come often and most come rarely (Zipf and Mandelbrot's law, by
+    inversion)."""
 
     _EXPONENT = 0.8
     _FLAT_HEAD = 10.0  # without it the first of 1,000 users would make a quarter of all visits

@@ -1,4 +1,5 @@
-"""What goes wrong between a shop and its log: events sent twice, events that come late, records that are no events."""
+"""What goes wrong between a shop and its log: events sent twice, events that come late, records
+that are no events."""
 
 from __future__ import annotations
 
@@ -14,13 +15,15 @@ from app.simulate.chance import Chance
 from app.simulate.shop import ShopEvent
 
 _AGAIN_MS_MAX = 30 * limits.SECOND_MS  # a client retries within seconds
-_LATE_MS_MAX = 30 * limits.MINUTE_MS  # a phone comes out of its tunnel; within the default allowed_lateness
+# A phone comes out of its tunnel; within the default allowed_lateness.
+_LATE_MS_MAX = 30 * limits.MINUTE_MS
 _BROKEN = ("cut", "text", "list", "no_user", "user_number", "no_ts", "ts_seconds", "ts_text", "deep", "long")
 
 
 @dataclass(frozen=True, slots=True)
 class NoiseOptions:
-    """Shares (0 to 1) of events sent twice, delivered late, and of broken records put between them."""
+    """Shares (0 to 1) of events sent twice, delivered late, and of broken records put between
+    them."""
 
     duplicates: float = 0.0
     late: float = 0.0
@@ -28,7 +31,8 @@ class NoiseOptions:
 
 
 class Record(NamedTuple):
-    """One record as it is delivered at `due` (epoch ms): `value` is a JSON object without its type, or not even JSON."""
+    """One record as it is delivered at `due` (epoch ms): `value` is a JSON object without its type,
+    or not even JSON."""
 
     due: int
     stream: str

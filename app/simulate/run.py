@@ -1,4 +1,5 @@
-"""Lets the simulated shop run: into a file as fast as it goes, or onto a broker, there also at the pace of the clock."""
+"""Lets the simulated shop run: into a file as fast as it goes, or onto a broker, there also at the
+pace of the clock."""
 
 from __future__ import annotations
 
@@ -43,9 +44,11 @@ def to_broker(
     stop: threading.Event | None = None,
     counts: Counter[str] | None = None,
 ) -> Counter[str]:
-    """Sends records to `topics` (stream → topic), keyed by user; gives the number by stream, counted into `counts` on the way.
+    """Sends records to `topics` (stream → topic), keyed by user; gives the number by stream,
+    counted into `counts` on the way.
 
-    With `paced_from` (epoch ms) a record due d ms after it goes out d ms after the call; without it all go at once. `stop` ends it early.
+    With `paced_from` (epoch ms) a record due d ms after it goes out d ms after the call; without it
+    all go at once. `stop` ends it early.
     """
     stop = stop or threading.Event()
     counts = Counter() if counts is None else counts

@@ -1,4 +1,5 @@
-"""The simulated shop: visits of many users, merged into one stream of events in time order. Pure: the same options give the same events."""
+"""The simulated shop: visits of many users, merged into one stream of events in time order. Pure:
+the same options give the same events."""
 
 from __future__ import annotations
 
@@ -13,10 +14,12 @@ from app.simulate.chance import Chance, Zipf
 from app.simulate.shopper import Shopper, shopper
 from app.simulate.visit import Cart, Step, Visit
 
-START_DEFAULT_MS = 1_767_600_000_000  # Monday 2026-01-05, 08:00 UTC: an hour as busy as the day's mean
+# Monday 2026-01-05, 08:00 UTC: an hour as busy as the day's mean.
+START_DEFAULT_MS = 1_767_600_000_000
 BOT_PAUSE_MS = 500  # a bot clicks twice a second, day and night
 _EVENTS_PER_VISIT = 9.7  # measured over many seeds; what turns events a second into visits a second
-# Visits begun before the start are played too, so that the first minute is as busy as the others; not more than a second's work.
+# Visits begun before the start are played too, so that the first minute is as busy as the others;
+# not more than a second's work.
 _WARM_UP_MS_MAX = 15 * limits.MINUTE_MS
 _WARM_UP_EVENTS_MAX = 20_000
 _RETURNS = 0.3  # of those who leave a cart behind
@@ -53,7 +56,8 @@ _PEAK = max(_HOURS)
 
 @dataclass(frozen=True, slots=True)
 class ShopOptions:
-    """`rate` is events a second over a whole day, bots not counted; `start` epoch ms; `hours` None goes on without end.
+    """`rate` is events a second over a whole day, bots not counted; `start` epoch ms; `hours` None
+    goes on without end.
 
     `rhythm` false makes every hour alike.
     """
@@ -91,7 +95,8 @@ class _Ongoing(NamedTuple):
 
 
 def events(options: ShopOptions) -> Iterator[ShopEvent]:
-    """Every event of the shop from `start` on, in time order; a user's profile comes just before their first event."""
+    """Every event of the shop from `start` on, in time order; a user's profile comes just before
+    their first event."""
     return _Shop(options).events()
 
 
@@ -105,7 +110,8 @@ class _Shop:
         self._greeted = bytearray(options.users)
         self._serial = 0
         self._ids = 0
-        # Two runs into one broker must not share ids, or the second would be taken for duplicates of the first.
+        # Two runs into one broker must not share ids, or the second would be taken for duplicates
+        # of the first.
         self._run = f"{_base36(options.start // 1000)}{_base36(options.seed)}"
 
     def events(self) -> Iterator[ShopEvent]:
@@ -135,7 +141,8 @@ class _Shop:
                 arrival = next(arrivals)
 
     def _arrivals(self) -> Iterator[int]:
-        """Instants at which a visit begins: a Poisson process whose rate follows the day, by thinning."""
+        """Instants at which a visit begins: a Poisson process whose rate follows the day, by
+        thinning."""
         rhythm = self._options.rhythm
         mean_ms = 1000.0 * _EVENTS_PER_VISIT / self._options.rate / (_PEAK if rhythm else 1.0)
         instant = self._options.start - min(_WARM_UP_MS_MAX, 1000.0 * _WARM_UP_EVENTS_MAX / self._options.rate)
@@ -147,7 +154,9 @@ class _Shop:
 
     def _begin(self, at: int) -> None:
         self._serial += 1
-        self._visit(shopper(self._options.seed, self._users.pick(self._chance)), at, Cart(f"c{self._run}-{self._serial}"))
+        self._visit(
+            shopper(self._options.seed, self._users.pick(self._chance)), at, Cart(f"c{self._run}-{self._serial}")
+        )
 
     def _visit(self, who: Shopper, at: int, cart: Cart) -> None:
         visit = Visit(who, at, cart, self._chance)
@@ -173,7 +182,13 @@ class _Shop:
             yield (
                 at,
                 "click",
-                {"action": "view", "page": "product", "category": category, "product_id": f"{category}-0", "device": "desktop"},
+                {
+                    "action": "view",
+                    "page": "product",
+                    "category": category,
+                    "product_id": f"{category}-0",
+                    "device": "desktop",
+                },
             )
             at += BOT_PAUSE_MS
 

@@ -1,4 +1,5 @@
-"""Who visits: each user's lasting traits, a function of (seed, number) so that none have to be kept."""
+"""Who visits: each user's lasting traits, a function of (seed, number) so that none have to be
+kept."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ _FAVOURITE = 12.0  # a favourite category draws this many times more than its sh
 
 @dataclass(frozen=True, slots=True)
 class Shopper:
-    """One user. `thrift` (0 to 1) is how much a price deters and a discount draws; `resolve` how readily browsing becomes buying;
-    `pace_s` the median seconds between two clicks."""
+    """One user. `thrift` (0 to 1) is how much a price deters and a discount draws; `resolve` how
+    readily browsing becomes buying; `pace_s` the median seconds between two clicks."""
 
     id: str
     country: str
@@ -59,7 +60,9 @@ def shopper(seed: int, number: int) -> Shopper:
 def _tastes(chance: Chance) -> Weighted[str]:
     everything = Weighted([(name, share) for name, (share, _) in CATEGORIES.items()])
     favourites = {everything.pick(chance) for _ in range(chance.whole(1, 3))}
-    return Weighted([(name, share * (_FAVOURITE if name in favourites else 1.0)) for name, (share, _) in CATEGORIES.items()])
+    return Weighted(
+        [(name, share * (_FAVOURITE if name in favourites else 1.0)) for name, (share, _) in CATEGORIES.items()]
+    )
 
 
 def _devices(chance: Chance) -> Weighted[str]:

@@ -32,8 +32,8 @@ class Cart:
 
 
 class Visit:
-    """One visit of `who` from `start` (ms). `cart` is one left behind earlier, or an empty new one. After `steps` is exhausted,
-    `ordered` says whether it ended in an order and `end` when."""
+    """One visit of `who` from `start` (ms). `cart` is one left behind earlier, or an empty new one.
+    After `steps` is exhausted, `ordered` says whether it ended in an order and `end` when."""
 
     def __init__(self, who: Shopper, start: int, cart: Cart, chance: Chance) -> None:
         self.who = who

@@ -1,4 +1,5 @@
-"""Decoded users of one partition: a bounded cache over the store, in which users with uncommitted work stay until it is durable."""
+"""Decoded users of one partition: a bounded cache over the store, in which users with uncommitted
+work stay until it is durable."""
 
 from __future__ import annotations
 
@@ -15,10 +16,12 @@ from tables.users import StoredUser
 class Cached:
     """One user.
 
-    `armed` is the due time under which the user will be woken (index or overlay), `stored` the one the store's index will have once
-    everything captured is written. `members` is what the store's member rows will say then. `batch` is the number of the last
-    batch the user is in, `changed` whether its state changed in it (otherwise only its timer moved). `new`: no row in the store yet.
-    `cut`: the offsets that the state was loaded with (see `tables.changelog`), until the inputs have passed them.
+    `armed` is the due time under which the user will be woken (index or overlay), `stored` the one
+    the store's index will have once everything captured is written. `members` is what the store's
+    member rows will say then. `batch` is the number of the last batch the user is in, `changed`
+    whether its state changed in it (otherwise only its timer moved). `new`: no row in the store
+    yet. `cut`: the offsets that the state was loaded with (see `tables.changelog`), until the
+    inputs have passed them.
     """
 
     __slots__ = ("armed", "batch", "changed", "cut", "gone", "members", "new", "state", "stored", "user")
@@ -37,7 +40,8 @@ class Cached:
 
 
 class UserCache:
-    """`entries_max` bounds the decoded users that have no uncommitted work; those that have come on top, bounded by the batch."""
+    """`entries_max` bounds the decoded users that have no uncommitted work; those that have come on
+    top, bounded by the batch."""
 
     def __init__(self, store: PartitionStore, engine: StepEngine, entries_max: int) -> None:
         self._store = store
@@ -79,7 +83,8 @@ class UserCache:
         cached.gone = True
 
     def capture(self, cached: Cached, cut: bytes) -> UserWrite:
-        """The user's rows as of now, `cut` standing before its state; from here on the store is taken to have them."""
+        """The user's rows as of now, `cut` standing before its state; from here on the store is
+        taken to have them."""
         state = cached.state
         raw = None if cached.gone else cut + self._engine.encode(state)
         members = {} if cached.gone else state.members
@@ -93,7 +98,8 @@ class UserCache:
         return write
 
     def release(self, users: Iterable[str], durable: int) -> None:
-        """The batch `durable` with these users is in the store: they may leave again, the least recently used first."""
+        """The batch `durable` with these users is in the store: they may leave again, the least
+        recently used first."""
         known = self.users
         for user in users:
             cached = known.pop(user, None)

@@ -1,6 +1,8 @@
-"""Every worker reads all of `segment-changes` again, from its end on, for the people who watch: no consumer group, no commits.
+"""Every worker reads all of `segment-changes` again, from its end on, for the people who watch: no
+consumer group, no commits.
 
-It never ends and never stops a worker: while the broker is gone it says so once, tries again, and goes on where it was.
+It never ends and never stops a worker: while the broker is gone it says so once, tries again, and
+goes on where it was.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from aiokafka.errors import KafkaError
 from app.broker.security import Security
 from app.domain.errors import Unreachable
 
-START_RECORDS = 500  # of each partition: what a new worker's watchers see at once
+START_RECORDS = 500  # a partition's newest, read at start: a new worker's console is not empty
 BATCH_RECORDS = 1_000  # one append each, about 3 µs: 3 ms of the event loop at a time
 POLL_MS = 250
 CHECK_S = 10.0  # how often new partitions and a topic made anew are looked for
@@ -41,13 +43,19 @@ class Feed(Protocol):
 
 
 class ChangesTail:
-    """`await tail.run()` in a task until the worker stops. It is the feed's `history` too: the topic read from an older place.
+    """`await tail.run()` in a task until the worker stops. It is the feed's `history` too: the
+    topic read from an older place.
 
     Only committed changes are shown (on the embedded broker, which isolates nothing, all are).
     """
 
     def __init__(
-        self, feed: Feed, bootstrap: str, topic: str, security: Security | None = None, start_records: int = START_RECORDS
+        self,
+        feed: Feed,
+        bootstrap: str,
+        topic: str,
+        security: Security | None = None,
+        start_records: int = START_RECORDS,
     ) -> None:
         self._feed = feed
         self._bootstrap = bootstrap
@@ -69,8 +77,8 @@ class ChangesTail:
                 self._say(f"live changes: broker {self._bootstrap}: {type(error).__name__}: {error}; trying again")
                 await asyncio.sleep(pause)
 
-    # -------------------------------------------------------------------------------------------- live
-    async def _follow(self, consumer: Any) -> None:
+    # --- live ------------------------------------------------------------------------------------
+    async def _follow(self, consumer: AIOKafkaConsumer) -> None:
         """Read until the topic's partitions are others than those that were assigned."""
         partitions = await self._partitions(consumer)
         consumer.assign(partitions)
@@ -87,7 +95,7 @@ class ChangesTail:
                 if not await self._same(consumer, partitions):
                     return
 
-    async def _seek(self, consumer: Any, partitions: list[TopicPartition]) -> None:
+    async def _seek(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
         """Where each partition was left; a new one a bounded distance before its end."""
         ends = await consumer.end_offsets(partitions)
         begins = await consumer.beginning_offsets(partitions)
@@ -101,14 +109,15 @@ class ChangesTail:
         wanted = head if head is not None and head <= end else end - self._start_records
         return max(begin, wanted, 0)
 
-    async def _same(self, consumer: Any, partitions: list[TopicPartition]) -> bool:
-        """Whether the topic is still the one that is followed: no partition more, none made anew (its end before our place)."""
+    async def _same(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> bool:
+        """Whether the topic is still the one that is followed: no partition more, none made anew
+        (its end before our place)."""
         if await self._partitions(consumer) != partitions:
             return False
         ends = await consumer.end_offsets(partitions)
         return all(self._feed.heads.get(tp.partition, 0) <= end for tp, end in ends.items())
 
-    async def _partitions(self, consumer: Any) -> list[TopicPartition]:
+    async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
         """The topic's partitions, waited for while there are none yet."""
         while True:
             await consumer._client.force_metadata_update()
@@ -117,11 +126,13 @@ class ChangesTail:
                 return [TopicPartition(self._topic, number) for number in sorted(numbers)]
             await asyncio.sleep(RETRY_S_MIN)
 
-    # ------------------------------------------------------------------------------------------ the past
+    # --- the past --------------------------------------------------------------------------------
     async def read(self, start: Mapping[int, int], end: Mapping[int, int]) -> AsyncIterator[tuple[int, int, bytes]]:
-        """(partition, offset, value) with start[p] ≤ offset < end[p], in order within a partition; what is gone is skipped.
+        """(partition, offset, value) with start[p] ≤ offset < end[p], in order within a partition;
+        what is gone is skipped.
 
-        Raises Unreachable when the broker cannot be asked or needs longer than `HISTORY_S_MAX` for the next record.
+        Raises Unreachable when the broker cannot be asked or needs longer than `HISTORY_S_MAX` for
+        the next record.
         """
         try:
             async with self._consumer() as consumer:
@@ -134,9 +145,13 @@ class ChangesTail:
                             yield number, offset, raw
                     left = [tp for tp in left if await consumer.position(tp) < end[tp.partition]]
         except _FAULTS as error:
-            raise Unreachable(f"broker {self._bootstrap}: {type(error).__name__} while older changes were read") from error
+            raise Unreachable(
+                f"broker {self._bootstrap}: {type(error).__name__} while older changes were read"
+            ) from error
 
-    async def _place(self, consumer: Any, start: Mapping[int, int], end: Mapping[int, int]) -> list[TopicPartition]:
+    async def _place(
+        self, consumer: AIOKafkaConsumer, start: Mapping[int, int], end: Mapping[int, int]
+    ) -> list[TopicPartition]:
         partitions = [TopicPartition(self._topic, number) for number in sorted(start)]
         await self._partitions(consumer)
         consumer.assign(partitions)
@@ -146,7 +161,8 @@ class ChangesTail:
         return [tp for tp in partitions if max(begins[tp], start[tp.partition]) < end[tp.partition]]
 
     async def ends(self) -> Mapping[int, int]:
-        """For each partition the offset its next record gets. Raises Unreachable when the broker cannot be asked."""
+        """For each partition the offset its next record gets. Raises Unreachable when the broker
+        cannot be asked."""
         try:
             async with asyncio.timeout(HISTORY_S_MAX), self._consumer() as consumer:
                 found = await consumer.end_offsets(await self._partitions(consumer))
@@ -154,16 +170,18 @@ class ChangesTail:
             raise Unreachable(f"broker {self._bootstrap}: {type(error).__name__}") from error
         return {tp.partition: offset for tp, offset in found.items()}
 
-    # -------------------------------------------------------------------------------------------- around
+    # --- around ----------------------------------------------------------------------------------
     @asynccontextmanager
-    async def _consumer(self) -> AsyncIterator[Any]:
+    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             isolation_level="read_committed",
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             fetch_max_wait_ms=POLL_MS,
-            check_crcs=False,  # brokers check what they take; the embedded one writes transaction markers without a valid checksum
+            # Brokers check what they take; the embedded one writes transaction markers without a
+            # valid checksum.
+            check_crcs=False,
             request_timeout_ms=REQUEST_MS,
             **self._security.aiokafka_options(),
         )

@@ -1,22 +1,27 @@
-"""When a partition commits, and the commit itself: one transaction in the log, then one write into the store.
+"""When a partition commits, and the commit itself: one transaction in the log, then one write into
+the store.
 
-One commit is under way at a time; the slices go on meanwhile, into the next batch. Under load a transaction grows rather than that
-there are more of them: each costs about five requests whatever is in it.
+One commit is under way at a time; the slices go on meanwhile, into the next batch. Under load a
+transaction grows rather than that there are more of them: each costs about five requests whatever
+is in it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
+from aiokafka import TopicPartition
+
 from app.observability.metrics import PartitionMetrics
 from app.streaming.core import PartitionCore
-from app.streaming.io_thread import IoThread
 from app.streaming.messages import Writer
 from app.streaming.outbox import Outbox
+from app.streaming.process import IoThread
 from app.streaming.records import Batch
 from tables.meta import Meta
 from tables.store import PartitionStore
@@ -26,7 +31,8 @@ STRETCH = 8  # commit intervals that a transaction may take under load
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """A commit is due `interval_ms` after the one before began, when idle; `events` or changes make it due at once."""
+    """A commit is due `interval_ms` after the one before began, when idle; `events` or changes make
+    it due at once."""
 
     interval_ms: int
     events: int
@@ -67,7 +73,8 @@ class Committer:
         self.last_at = time.monotonic()
 
     async def maybe(self, busy: bool) -> None:
-        """Begins a commit if one is due. `busy`: more work is waiting. Raises what the commit before raised."""
+        """Begins a commit if one is due. `busy`: more work is waiting. Raises what the commit
+        before raised."""
         core, pace = self._core, self._pace
         full = core.weight >= pace.events or core.changes_pending >= pace.events
         if self._under_way is not None:
@@ -82,11 +89,16 @@ class Committer:
             self._under_way.add_done_callback(lambda _: self._wake())
 
     def due_in_s(self) -> float | None:
-        """Seconds until what is pending may be committed; None when nothing is, or when the end of a commit will say."""
+        """Seconds until what is pending may be committed; None when nothing is, or when the end of
+        a commit will say."""
         if not self._core.pending:
             self.last_at = time.monotonic()  # nothing to commit is as good as committed
             return None
-        return None if self._under_way is not None else max(0.0, self._began + self._pace.interval_ms / 1000 - time.monotonic())
+        return (
+            None
+            if self._under_way is not None
+            else max(0.0, self._began + self._pace.interval_ms / 1000 - time.monotonic())
+        )
 
     async def everything(self) -> None:
         """Commits all there is, and waits for it."""
@@ -121,10 +133,13 @@ class Committer:
     async def _commit(self, batch: Batch) -> None:
         writer, began = self._writer, time.monotonic()
         messages, last = writer.outgoing(batch, self._now()), writer.changelog(batch)
-        reached = await self._io.run(self._outbox.commit(messages, last, writer.offsets(batch), self._group))
+        offsets = {TopicPartition(topic, self._core.partition): offset for topic, offset in batch.offsets.items()}
+        reached = await self._io.run(self._outbox.commit(messages, last, offsets, self._group))
         logged = time.monotonic()
         meta = Meta(reached, batch.watermark, writer.log_name, batch.plan, 0, batch.offsets)
         await asyncio.get_running_loop().run_in_executor(self._disk, self._store.apply, batch.writes, meta)
         self._core.release(batch)
         self.last_at = time.monotonic()
-        self._metrics.committed(batch, logged - began, self.last_at - logged)
+        refused = Counter(letter.reason for letter in batch.letters)
+        events = batch.weight - len(batch.letters)
+        self._metrics.committed(events, len(batch.changes), refused, logged - began, self.last_at - logged)

@@ -1,13 +1,16 @@
-"""One partition's work without its I/O: merge, admission, step, timers, and the batch that a commit makes durable.
+"""One partition's work without its I/O: merge, admission, step, timers, and the batch that a commit
+makes durable.
 
-Synchronous; every call is one bounded slice, so that whoever drives it can let others run in between. Wall-clock instants are
-arguments. The store is read here and written by the driver, after the batch is in the log.
+Synchronous; every call is one bounded slice, so that whoever drives it can let others run in
+between. Wall-clock instants are arguments. The store is read here and written by the driver, after
+the batch is in the log.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from app.domain.changes import Change
@@ -26,14 +29,16 @@ from tables.store import PartitionStore, UserWrite
 
 Decode = Callable[[bytes, Stream, bytes | None, str], Event]
 
-SLICE_RECORDS = 64  # a few milliseconds of work: what heartbeats, HTTP and the other partitions wait for
+# A few milliseconds of work: what heartbeats, HTTP and the other partitions wait for.
+SLICE_RECORDS = 64
 SLICE_TIMERS = 64
 SLICE_STATES = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a partition's work begins: by topic the first offset to process, and the watermark reached before."""
+    """Where a partition's work begins: by topic the first offset to process, and the watermark
+    reached before."""
 
     offsets: dict[str, int]
     ends: dict[str, int]
@@ -43,7 +48,10 @@ class Start:
 
 
 class Poisoned(Exception):
-    """The engine failed on a record or a user in a way nobody foresaw. What is in memory is no longer trusted."""
+    """The engine failed in a way nobody foresaw: what is in memory is no longer trusted.
+
+    It failed on the record of (topic, offset) or, with the topic "", on the timers of the user.
+    """
 
     def __init__(self, topic: str, offset: int, user: str) -> None:
         self.topic = topic
@@ -52,10 +60,27 @@ class Poisoned(Exception):
         super().__init__(f"{topic}@{offset} user {user!r}")
 
 
-class PartitionCore:
-    """See the module. `poison` is the set of (topic, offset) and ("", user) that are to be set aside.
+@dataclass(slots=True)
+class Poison:
+    """What is set aside because the engine failed on it: records, as (topic, offset), and users,
+    whose timers failed."""
 
-    Without `transactional` commits every state carries the offsets it includes, so that it stays exact when input is read again.
+    records: set[tuple[str, int]] = field(default_factory=set)
+    users: set[str] = field(default_factory=set)
+
+    def add(self, poisoned: Poisoned) -> None:
+        """From the next session on, what failed is set aside."""
+        if poisoned.topic:
+            self.records.add((poisoned.topic, poisoned.offset))
+        else:
+            self.users.add(poisoned.user)
+
+
+class PartitionCore:
+    """See the module. `poison` is what to set aside.
+
+    Without `transactional` commits every state carries the offsets it includes, so that it stays
+    exact when input is read again.
     """
 
     def __init__(
@@ -69,7 +94,7 @@ class PartitionCore:
         start: Start,
         entries_max: int,
         transactional: bool = True,
-        poison: frozenset[tuple[str, int | str]] = frozenset(),
+        poison: Poison | None = None,
     ) -> None:
         self.partition = partition
         self.engine = engine
@@ -85,7 +110,8 @@ class PartitionCore:
         self._by_topic = {lane.topic: lane for lane in self.lanes}
         self._by_rank = {lane.stream.rank: number for number, lane in enumerate(self.lanes)}
         self._decode = decode
-        self._poison = poison
+        self._poison = poison or Poison()
+        self._sets_aside = bool(self._poison.records or self._poison.users)
         self._transactional = transactional
         self._latest = 0
         self._number = 1
@@ -95,10 +121,11 @@ class PartitionCore:
         self._states: list[tuple[str, bytes | None]] = []
         self._writes: list[UserWrite] = []
         self._offsets = {lane.topic: lane.next_offset for lane in self.lanes}
-        self._oldest_ms = 0
-        self._sweeps = Sweeps(self)
+        # By lane, as of before the slice that is being processed.
+        self._processed = self._next_offsets()
+        self._sweeps = Sweeps(store, self.cache, engine)
 
-    # ------------------------------------------------------------------------------------------- input
+    # --- input -----------------------------------------------------------------------------------
     def offer(self, updates: Iterable[LaneUpdate]) -> None:
         """Takes what a fetch brought."""
         for update in updates:
@@ -106,7 +133,8 @@ class PartitionCore:
 
     @property
     def settling(self) -> bool:
-        """Whether users remain that were last evaluated under other definitions; until then no input is processed."""
+        """Whether users remain that were last evaluated under other definitions; until then no
+        input is processed."""
         return self.plan != self.engine.plan.digest
 
     @property
@@ -119,16 +147,17 @@ class PartitionCore:
         """Records not processed yet, as far as is known."""
         return sum(lane.lag for lane in self.lanes)
 
-    # -------------------------------------------------------------------------------------------- work
+    # --- work ------------------------------------------------------------------------------------
     def step(self, now: int) -> bool:
-        """One slice of what there is to do at the wall-clock instant `now`; False when there is nothing."""
+        """One slice of what there is to do at the wall-clock instant `now`; False when there is
+        nothing."""
         if self.settling:
-            self._sweeps.settle_slice()
+            self._settle_slice()
             return True
         self._latest = self.clock.latest(now)
+        self._processed = self._next_offsets()
         entries = merge(self.lanes, SLICE_RECORDS, self._admit)
         if entries:
-            self._oldest_ms = self._oldest_ms or now
             self._process(entries)
         self.watermark = max(self.watermark, self.clock.in_silence(self.lanes))
         self.caught_up = self.caught_up or (not entries and self.drained)
@@ -142,7 +171,10 @@ class PartitionCore:
                 raise Refused("not_json", "the record has no value")
             event = self._decode(raw, stream, record.key, f"{stream.topic}-{self.partition}-{record.offset}")
             if event.ts > self._latest:
-                raise Refused("in_future", f"ts {event.ts} is more than {self.clock.max_future_ms} ms ahead of this worker's clock")
+                raise Refused(
+                    "in_future",
+                    f"ts {event.ts} is more than {self.clock.max_future_ms} ms ahead of this worker's clock",
+                )
         except Refused as refused:
             return None, refused
         return event.ts, event
@@ -154,7 +186,7 @@ class PartitionCore:
         self.weight += len(entries)
         for entry in entries:
             event = entry[3]
-            if (type(event) is not Event or self._poison) and not self._wanted(entry):
+            if (type(event) is not Event or self._sets_aside) and not self._wanted(entry):
                 continue
             user = event.user
             cached = users.get(user) or self.cache.load(user)
@@ -184,38 +216,50 @@ class PartitionCore:
         self.watermark = watermark
 
     def _make_way(self, cached: Cached, event: Event, watermark: int) -> None:
-        """Before an event behind the watermark: the user's timers that the watermark has passed fire, whatever the slicing was."""
+        """Before an event behind the watermark: the user's timers that the watermark has passed
+        fire, whatever the slicing was."""
         if event.ts < self.clock.earliest(watermark):
-            allowed = self.clock.allowed_lateness_ms
-            raise Refused("too_late", f"ts {event.ts} is {watermark - event.ts} ms behind the watermark, at most {allowed} are allowed")
+            behind, allowed = watermark - event.ts, self.clock.allowed_lateness_ms
+            raise Refused("too_late", f"{behind} ms behind the watermark, allowed_lateness is {allowed} ms")
         if cached.state.due <= watermark:
             self._fire(cached, watermark)
 
     def _counted(self, cached: Cached, entry: Entry) -> bool:
-        """Whether the event is in the user's state already: without transactions a crash leaves states ahead of the offsets."""
-        lanes = self.lanes
-        if all(lane.next_offset >= offset for lane, offset in zip(lanes, cached.cut, strict=False)):
+        """Whether the event is in the user's state already: without transactions a crash leaves
+        states ahead of the offsets."""
+        cut, number = cached.cut, self._by_rank[entry[1]]
+        if _passed(self._processed, cut):
             cached.cut = ()
-        return bool(cached.cut) and entry[2] < cached.cut[self._by_rank[entry[1]]]
+            return False
+        return number < len(cut) and entry[2] < cut[number]
 
     def _wanted(self, entry: Entry) -> bool:
-        """The rare cases: refused when it was decoded, set aside after a failure, or in the user's state already."""
+        """The rare cases: refused when it was decoded, set aside after a failure, or in the user's
+        state already."""
         item = entry[3]
         if type(item) is not Event:
             self._bury(entry, item)
             return False
         lane = self._lane(entry)
-        if (lane.topic, entry[2]) in self._poison or ("", item.user) in self._poison:
-            self._bury(entry, Refused("internal", "the engine failed on this record; please report it with the definitions in force"))
+        if (lane.topic, entry[2]) in self._poison.records or item.user in self._poison.users:
+            self._bury(
+                entry,
+                Refused("internal", "the engine failed on this record; please report it with the definitions in force"),
+            )
             return False
         return True
+
+    def _next_offsets(self) -> list[int]:
+        return [lane.next_offset for lane in self.lanes]
 
     def _lane(self, entry: Entry) -> Lane:
         return self.lanes[self._by_rank[entry[1]]]
 
     def _bury(self, entry: Entry, why: Refused) -> None:
         record = entry[4]
-        self._letters.append(DeadLetter(self._lane(entry).topic, entry[2], record.key, record.value, why.reason, why.detail))
+        self._letters.append(
+            DeadLetter(self._lane(entry).topic, entry[2], record.key, record.value, why.reason, why.detail)
+        )
 
     def _fire_slice(self) -> bool:
         if self.wakeups.next > self.watermark:
@@ -227,7 +271,7 @@ class PartitionCore:
     def _fire(self, cached: Cached, watermark: int) -> None:
         state = cached.state
         self._touch(cached)
-        if state.due <= watermark and ("", cached.user) not in self._poison:
+        if state.due <= watermark and cached.user not in self._poison.users:
             try:
                 self._changes += self.engine.fire(state, watermark)
             except Exception as error:
@@ -236,18 +280,21 @@ class PartitionCore:
             self.weight += 1
         self.wakeups.arm(cached, state.due)
 
-    def settle(self, cached: Cached) -> None:
-        """Brings one user under the definitions in force."""
-        self._changes += self.engine.settle(cached.state)
+    def _settle_slice(self) -> None:
+        """Brings the next users under the definitions in force; after the last one the partition is
+        under them."""
+        for cached in self._sweeps.unsettled():
+            self._settle(cached)
+        if self._sweeps.settled:
+            self.plan = self.engine.plan.digest
+
+    def _settle(self, cached: Cached) -> None:
+        self._changes += self.engine.migrate(cached.state)
         self._touch(cached)
         cached.changed = True
         self.weight += 1
         if cached.state.due < cached.armed:
             self.wakeups.arm(cached, cached.state.due)
-
-    def untouched(self, cached: Cached) -> bool:
-        """Whether the next batch has nothing of this user so far."""
-        return cached.batch < self._number
 
     def _touch(self, cached: Cached) -> None:
         if cached.batch != self._number:
@@ -255,15 +302,23 @@ class PartitionCore:
             self._dirty.append(cached)
 
     def switch(self, engine: StepEngine) -> None:
-        """From here on the definitions of `engine` hold: every user is brought under them before more input is processed."""
+        """From here on the definitions of `engine` hold: every user is brought under them before
+        more input is processed."""
         assert not self._dirty, "switch between batches only"
         self.engine = engine
         self.cache.switch(engine)
-        self._sweeps = Sweeps(self)
+        self._sweeps = Sweeps(self.store, self.cache, engine)
 
     def expire_slice(self, retention_ms: int) -> int:
-        """See `Sweeps.expire_slice`."""
-        return self._sweeps.expire_slice(retention_ms)
+        """Looks at the next users and forgets those idle for `retention_ms` whom nothing keeps;
+        gives how many went.
+
+        One slice a second visits every user of a partition in hours or days, which is soon enough.
+        """
+        idle = self._sweeps.idle(self.watermark - retention_ms, self._number)
+        for user in idle:
+            self.forget(user)
+        return len(idle)
 
     def forget(self, user: str) -> None:
         """Removes the user's state with the next commit; what arrives later begins anew."""
@@ -274,11 +329,13 @@ class PartitionCore:
             cached.changed = True
             self.weight += 1
 
-    # ------------------------------------------------------------------------------------------ commit
+    # --- commit ----------------------------------------------------------------------------------
     @property
     def pending(self) -> bool:
         """Whether there is anything a commit would make durable."""
-        return bool(self._dirty or self._letters) or any(lane.next_offset != self._offsets[lane.topic] for lane in self.lanes)
+        return bool(self._dirty or self._letters) or any(
+            lane.next_offset != self._offsets[lane.topic] for lane in self.lanes
+        )
 
     @property
     def changes_pending(self) -> int:
@@ -286,36 +343,51 @@ class PartitionCore:
         return len(self._changes)
 
     def capture(self) -> bool:
-        """Encodes one slice of the dirty users for the next cut; False when none is left. No step may come between this and the cut."""
+        """Encodes one slice of the dirty users for the next cut; False when none is left. No step
+        may come between this and the cut."""
         dirty, at = self._dirty, len(self._writes)
         if at == len(dirty):
             return False
-        cut = changelog.NO_CUT if self._transactional else changelog.encode_cut([lane.next_offset for lane in self.lanes])
+        offsets = self._next_offsets()
+        cut = changelog.NO_CUT if self._transactional else changelog.encode_cut(offsets)
         capture, states, writes = self.cache.capture, self._states, self._writes
         for cached in dirty[at : at + SLICE_STATES]:
             changed = cached.changed
-            write = capture(cached, cut)
+            write = capture(
+                cached, _furthest(offsets, cached.cut) if cached.cut and not _passed(offsets, cached.cut) else cut
+            )
             writes.append(write)
             if changed:
                 states.append((cached.user, write.raw))
         return True
 
     def cut(self) -> Batch:
-        """Everything since the last cut, as one batch. The next slices work on; the batch before must be released first."""
+        """Everything since the last cut, as one batch. The next slices work on; the batch before
+        must be released first."""
         while self.capture():
             pass
         self._offsets = {lane.topic: lane.next_offset for lane in self.lanes}
         users = [cached.user for cached in self._dirty]
         batch = Batch(
             self._number, self._changes, self._letters, self._states, self._writes, self._offsets, self.watermark,
-            "" if self.settling else self.plan, self.weight, users, self._oldest_ms,
+            "" if self.settling else self.plan, self.weight, users,
         )  # fmt: skip
         self._number += 1
         self._changes, self._letters, self._dirty, self._states, self._writes = [], [], [], [], []
-        self.weight = self._oldest_ms = 0
+        self.weight = 0
         return batch
 
     def release(self, batch: Batch) -> None:
         """The batch is in the log and in the store."""
         self.wakeups.written(batch.writes, batch.number)
         self.cache.release(batch.users, batch.number)
+
+
+def _passed(offsets: Sequence[int], cut: Sequence[int]) -> bool:
+    """Whether everything in a state of that cut lies before the offsets."""
+    return all(offset >= at for offset, at in zip(offsets, cut, strict=False))
+
+
+def _furthest(offsets: Sequence[int], cut: Sequence[int]) -> bytes:
+    """The cut of a state that is ahead of what was read anew: it still has all that it had."""
+    return changelog.encode_cut([max(both) for both in zip_longest(offsets, cut, fillvalue=0)])

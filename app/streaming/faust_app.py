@@ -16,7 +16,8 @@ _FOREVER_S = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class FaustOptions:
-    """What the Faust app is told. Durations are milliseconds; `advertised` is the URL other workers reach this one by."""
+    """What the Faust app is told. Durations are milliseconds; `advertised` is the URL other workers
+    reach this one by."""
 
     app_id: str
     bootstrap: str
@@ -33,7 +34,8 @@ class FaustOptions:
 
 
 def create_app(options: FaustOptions) -> faust.App:
-    """A Faust app without tables, without its own web server's pages, committing nothing. Call with the event loop running."""
+    """A Faust app without tables, without its own web server's pages, committing nothing. Call with
+    the event loop running."""
     session_s = options.session_timeout_ms / 1000
     app = faust.App(
         options.app_id,

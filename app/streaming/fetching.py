@@ -1,13 +1,16 @@
-"""Fetching whole partitions from aiokafka's fetcher, in the consumer's own thread and event loop.
+"""Fetching whole partitions from aiokafka's fetcher, in the consumer's own thread and event
+loop.
 
-A *round* takes everything the fetcher has, for every partition that is started, as one chunk a partition. A partition is fetched only
-while its task is started, and each of its topics only while that topic's buffer is below its high-water mark.
+A *round* takes everything the fetcher has, for every partition that is started, as one chunk a
+partition. A partition is fetched only while its task is started, and each of its topics only
+while that topic's buffer is below its high-water mark.
 
-What a chunk says about a topic's end is as fresh as the records beside it: for every topic that brought nothing and looks caught up, the
-broker is asked once more after the records came. Without that, an event could overtake an older one of another topic only because
-the broker had been asked about that topic a moment earlier.
+What a chunk says about a topic's end is as fresh as the records beside it: for every topic that
+brought nothing and looks caught up, the broker is asked once more after the records came.
+Without that, an event could overtake an older one of another topic only because the broker had
+been asked about that topic a moment earlier.
 
-Every use of aiokafka's internals is in this file and in `transport`; tests/unit/test_streaming_overrides.py fails when they change.
+`overrides` says where else internals of aiokafka are used.
 """
 
 from __future__ import annotations
@@ -25,26 +28,27 @@ from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import KafkaError, for_code
 from aiokafka.protocol.offset import OffsetRequest
 
+from app.streaming.process import now_ms
 from app.streaming.records import Chunk, LaneUpdate
 
 log = logging.getLogger(__name__)
 
 ROUND_S = 0.1  # longest silence between two rounds, so that time can pass
 PACE_S = 0.01  # shortest: under a trickle of events a round each would be all the worker does
-PACE_LOADED_S = 0.05  # after a round of LOADED_RECORDS or more: then throughput counts, and there is enough to do meanwhile
+# After a round of LOADED_RECORDS or more: then throughput counts, and there is enough to do
+# meanwhile.
+PACE_LOADED_S = 0.05
 LOADED_RECORDS = 500
 LATEST, EARLIEST = -1, -2
-QUESTIONS = 2  # a connection of its own: on the fetches' it would wait behind their long polls, on the group's behind a join
+# A connection of its own: on the fetches' it would wait behind their long polls, on the group's
+# behind a join.
+QUESTIONS = 2
 _ASK_S_MAX = 10.0
 
 
-def now_ms() -> int:
-    """The wall clock, epoch milliseconds."""
-    return int(time.time() * 1000)
-
-
 class Feed:
-    """One started partition: its topics, how many chunks it was given, and when each topic was last asked for."""
+    """One started partition: its topics, how many chunks it was given, and when each topic was
+    last asked for."""
 
     def __init__(self, session: int, tps: Sequence[TopicPartition], ends: Mapping[str, int], asof: int) -> None:
         self.session = session
@@ -67,9 +71,12 @@ class Fetching:
         consumer._fetcher._proc_fetch_request = self._timed_fetch
         self.failures = 0
 
-    # --------------------------------------------------------------------------------- partitions on and off
-    async def start(self, partition: int, session: int, offsets: Mapping[str, int], ends: Mapping[str, int], asof: int) -> None:
-        """From here on rounds bring the partition, from `offsets` (by topic) on; `ends` and `asof` as in LaneUpdate."""
+    # --- partitions on and off -------------------------------------------------------------------
+    async def start(
+        self, partition: int, session: int, offsets: Mapping[str, int], ends: Mapping[str, int], asof: int
+    ) -> None:
+        """From here on rounds bring the partition, from `offsets` (by topic) on; `ends` and
+        `asof` as in LaneUpdate."""
         tps = [TopicPartition(topic, partition) for topic in self._topics]
         for tp in tps:
             self._consumer.seek(tp, offsets[tp.topic])
@@ -93,9 +100,10 @@ class Fetching:
             with suppress(KafkaError):
                 self._consumer.resume(tp)
 
-    # ---------------------------------------------------------------------------------------------- rounds
+    # --- rounds ----------------------------------------------------------------------------------
     async def round(self) -> list[Chunk]:
-        """What was fetched since the last round; after `ROUND_S` at the latest, then only what is known of the topics' ends."""
+        """What was fetched since the last round; after `ROUND_S` at the latest, then only what
+        is known of the topics' ends."""
         fetcher = self._consumer._fetcher
         with self._consumer._subscription.fetch_context():
             if not fetcher._records:
@@ -153,9 +161,9 @@ class Fetching:
     def _chunks(self, records: Mapping[TopicPartition, list[Any]]) -> list[Chunk]:
         chunks = []
         for partition, feed in self._feeds.items():
-            lanes = [self._update(tp, records.get(tp, []), feed) for tp in feed.tps]
-            if None not in lanes:
-                chunks.append(Chunk(partition, feed.session, feed.number, lanes))  # type: ignore[arg-type]
+            lanes = [lane for tp in feed.tps if (lane := self._update(tp, records.get(tp, []), feed)) is not None]
+            if len(lanes) == len(feed.tps):
+                chunks.append(Chunk(partition, feed.session, feed.number, lanes))
                 feed.number += 1
         return chunks
 
@@ -177,7 +185,7 @@ class Fetching:
         last = state.lso if state.lso is not None and state.lso >= 0 else state.highwater
         return known if last is None else max(known, last)
 
-    # ------------------------------------------------------------------------------------- freshness of ends
+    # --- freshness of ends -----------------------------------------------------------------------
     async def _timed_fetch(self, assignment: Any, node_id: int, request: Any) -> Any:
         asked = now_ms()
         wakeup = await self._proc_fetch_request(assignment, node_id, request)
@@ -216,7 +224,8 @@ class Fetching:
         return end is not None and state.has_valid_position and state.position >= end
 
     async def ask(self, tps: Sequence[TopicPartition], which: int) -> dict[TopicPartition, int]:
-        """The end (LATEST) of what may be read of each, or the beginning (EARLIEST). Raises KafkaError or TimeoutError."""
+        """The end (LATEST) of what may be read of each, or the beginning (EARLIEST). Raises
+        KafkaError or TimeoutError."""
         client = self._consumer._client
         by_node: dict[int, dict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
         for tp in tps:
@@ -225,7 +234,9 @@ class Fetching:
             answers = await asyncio.gather(*(self._ask_node(node, topics) for node, topics in by_node.items()))
         return {tp: offset for answer in answers for tp, offset in answer.items()}
 
-    async def _ask_node(self, node: int | None, topics: Mapping[str, list[tuple[int, int]]]) -> dict[TopicPartition, int]:
+    async def _ask_node(
+        self, node: int | None, topics: Mapping[str, list[tuple[int, int]]]
+    ) -> dict[TopicPartition, int]:
         client = self._consumer._client
         if node is None or node == -1:
             client.force_metadata_update()

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from app.domain.errors import InputError
+from app.domain.views import DefinitionProblem, Explanation, Explanations, LocalSizes, SegmentView, UserView
 from app.engine.engine import Engine
 from app.engine.views import describe_segment, describe_user, explain_segment
 from app.observability.metrics import StreamMetrics
 from app.streaming.core import PartitionCore
-from app.streaming.outbox import partition_for
 from app.streaming.partition import describe
+from app.streaming.partitioner import partition_for
 from app.streaming.rates import Rate
 from app.streaming.tasks import PartitionTasks
 from tables import changelog
+from tables.members import ANY
 
 
 class LocalUsers:
-    """See the protocol for what each method promises. `identity` is what the status page says besides numbers."""
+    """See the protocol for what each method promises. `identity` is what the status page says
+    besides numbers."""
 
     def __init__(
         self,
@@ -33,6 +37,7 @@ class LocalUsers:
         metrics: StreamMetrics,
         identity: Mapping[str, str],
         trouble: Callable[[], list[str]],
+        problems: Sequence[DefinitionProblem] = (),
     ) -> None:
         self._tasks = tasks
         self._engine = engine
@@ -42,37 +47,40 @@ class LocalUsers:
         self._metrics = metrics
         self._identity = identity
         self._trouble = trouble
+        self._problems = problems
         self._segments = [describe_segment(engine, s.name) for s in engine.plan.segments]
         self.events_rate = Rate(lambda: metrics.events_total)
         self.changes_rate = Rate(lambda: metrics.changes_total)
 
-    # ---------------------------------------------------------------------------------------- one user
+    # --- one user --------------------------------------------------------------------------------
     def owns(self, user: str) -> bool:
         return self._core(user) is not None
 
-    async def describe(self, user: str) -> dict[str, Any] | None:
+    async def describe(self, user: str) -> UserView | None:
         found = await self._state(user)
         return None if found is None else describe_user(self._engine, found[0], found[1])
 
-    async def explain(self, user: str, segment: str | None, at: int | None) -> dict[str, Any] | None:
+    async def explain(self, user: str, segment: str | None, at: int | None) -> Explanation | Explanations | None:
         found = await self._state(user)
         if found is None:
             return None
         state, present = found
         if at is not None and at < state.clock:
             raise InputError(
-                f"at {at} is before this user's last event or timer ({state.clock}): the state cannot answer it; use hyperseg replay"
+                f"at {at} is before this user's last event or timer ({state.clock}): the state cannot "
+                "answer it; use hyperseg replay"
             )
         names = [segment] if segment is not None else [s.name for s in self._engine.plan.segments]
         answers = [explain_segment(self._engine, state, name, present if at is None else at) for name in names]
-        return answers[0] if segment is not None else {"user_id": user, "segments": answers}
+        return answers[0] if segment is not None else Explanations(user_id=user, segments=answers)
 
     def _core(self, user: str) -> PartitionCore | None:
         task = self._tasks.tasks.get(partition_for(user.encode(), self._partitions))
         return task.core if task is not None and task.state == "running" else None
 
     async def _state(self, user: str) -> tuple[Any, int] | None:
-        """The user's state and the present instant; LookupError when the partition is not here any more."""
+        """The user's state and the present instant; LookupError when the partition is not here
+        any more."""
         core = self._core(user)
         if core is None:
             raise LookupError(user)
@@ -86,16 +94,25 @@ class LocalUsers:
             raise LookupError(user) from error
         return None if row is None else (self._engine.decode(changelog.decode_value(row.raw)[1]), present)
 
-    # --------------------------------------------------------------------------------------- all users
+    # --- all users -------------------------------------------------------------------------------
     def _cores(self) -> list[PartitionCore]:
         return [task.core for task in self._tasks.tasks.values() if task.core is not None]
 
-    def sizes(self) -> Mapping[str, int]:
-        total: dict[str, int] = {}
-        for core in self._cores():
-            for key, size in core.store.sizes().items():
-                total[key] = total.get(key, 0) + size
-        return total
+    def sizes(self) -> LocalSizes:
+        cores = self._cores()
+        sizes: Counter[str] = Counter()
+        people: Counter[str] = Counter()
+        for core in cores:
+            sizes.update(core.store.sizes())
+            people.update(core.store.people())
+        return LocalSizes(
+            sizes=dict(sizes),
+            people={name: count for name, count in people.items() if name != ANY},
+            in_segments=people[ANY],
+            known=sum(core.store.meta.users for core in cores),
+            partitions=sorted(core.partition for core in cores),
+            partitions_total=self._partitions,
+        )
 
     async def members(self, segment: str, after: tuple[str, str] | None, limit: int) -> Sequence[tuple[str, str, int]]:
         stores = [core.store for core in self._cores()]
@@ -103,10 +120,13 @@ class LocalUsers:
         merged = heapq.merge(*pages, key=lambda row: (row[0].encode(), row[1].encode()))
         return list(islice(merged, limit))
 
-    def definitions(self) -> Sequence[Mapping[str, Any]]:
+    def definitions(self) -> Sequence[SegmentView]:
         return self._segments
 
-    # ------------------------------------------------------------------------------------------ health
+    def problems(self) -> Sequence[DefinitionProblem]:
+        return self._problems
+
+    # --- health ----------------------------------------------------------------------------------
     def unready(self) -> list[str]:
         reasons = list(self._trouble())
         if self._tasks.dealing:
@@ -133,6 +153,7 @@ class LocalUsers:
             "commit_ms_p50": _quantile_ms(commits, 0.5),
             "commit_ms_p99": _quantile_ms(commits, 0.99),
             "plan_digest": self._engine.plan.digest,
+            "definitions_refused": sum(problem.kind == "refused" for problem in self._problems),
         }
 
 

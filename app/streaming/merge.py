@@ -1,8 +1,9 @@
 """Merging the topics of one partition by time. Pure.
 
-The order is by `ts`; ties by stream rank, then by offset; within one topic always by offset. So the next event is the smallest of the
-topics' heads. That is the same as sorting by (running maximum of ts within the topic, rank, offset): a record that is older than its
-predecessor becomes a head the moment that predecessor left, and nothing else can be smaller. A sort of runs is C speed; comparing
+The order is by `ts`; ties by stream rank, then by offset; within one topic always by offset. So the
+next event is the smallest of the topics' heads. That is the same as sorting by (running maximum of
+ts within the topic, rank, offset): a record that is older than its predecessor becomes a head the
+moment that predecessor left, and nothing else can be smaller. A sort of runs is C speed; comparing
 heads would be Python.
 
 A topic that is behind its end and has nothing buffered is waited for; one that is caught up is not.
@@ -26,9 +27,11 @@ _COMPACT_AT = 4_096
 
 
 class Lane:
-    """One topic of the partition: fetched records, the decoded head of them, and how far the topic is known to reach.
+    """One topic of the partition: fetched records, the decoded head of them, and how far the topic
+    is known to reach.
 
-    `position` is the offset behind everything handed in, `next_offset` the one behind everything merged out (what may be committed).
+    `position` is the offset behind everything handed in, `next_offset` the one behind everything
+    merged out (what may be committed).
     """
 
     def __init__(self, stream: Stream, position: int, end: int | None, asof: int) -> None:
@@ -37,6 +40,7 @@ class Lane:
         self.position = position
         self.next_offset = position
         self.end = end
+        self._known_end = end or 0
         self.asof = asof
         self.buffered = 0
         self._raw: deque[list[Any]] = deque()
@@ -52,9 +56,11 @@ class Lane:
             self.buffered += len(update.records)
         self.position = update.position
         self.end = update.end
+        self._known_end = self._known_end if update.end is None else update.end
         self.asof = update.asof
         if not self.buffered:
-            self.next_offset = self.position  # control records and compacted gaps are consumed by passing them
+            # Control records and compacted gaps are consumed by passing them.
+            self.next_offset = self.position
 
     @property
     def open(self) -> bool:
@@ -68,8 +74,9 @@ class Lane:
 
     @property
     def lag(self) -> int:
-        """Records not yet merged out; 0 where the end is not known."""
-        return max(0, (self.end or 0) - self.next_offset)
+        """Records not yet merged out, up to the last end that was known: not knowing the present
+        one is not being there."""
+        return max(self._known_end, self.position) - self.next_offset
 
     def fill(self, want: int, admit: Admit) -> None:
         """Decodes until `want` entries are ready or nothing is left to decode."""
@@ -118,7 +125,8 @@ class Lane:
 
 
 def merge(lanes: Sequence[Lane], want: int, admit: Admit) -> list[Entry]:
-    """The next entries in order, as many as may go without waiting: about `want` of each lane. Empty: wait for more to be fetched."""
+    """The next entries in order, as many as may go without waiting: about `want` of each lane.
+    Empty: wait for more to be fetched."""
     lowest: tuple[int, int, int] | None = None
     for lane in lanes:
         lane.fill(want, admit)

@@ -1,16 +1,14 @@
-"""What a batch looks like on the topics: changes as CloudEvents, dead letters as they came, the changelog with its mark last."""
+"""What a batch looks like on the topics: changes as CloudEvents, dead letters as they came, the
+changelog with its mark last."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from typing import get_args
 
-from aiokafka import TopicPartition
-
-from app.domain.changes import Change, encode_change
-from app.streaming.outbox import Message
-from app.streaming.records import Batch, DeadLetter
+from app.domain.changes import Change, ChangeKind, encode_change
+from app.domain.time import instant_text
+from app.streaming.records import Batch, DeadLetter, Headers, Message
 from tables import changelog
 from tables.changelog import Mark
 
@@ -19,7 +17,8 @@ Outgoing = dict[tuple[str, int], list[Message]]
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """Names and partition counts; inputs, changes and changelog have the same. `source` is the CloudEvents source of changes."""
+    """Names and partition counts; inputs, changes and changelog have the same. `source` is the
+    CloudEvents source of changes."""
 
     changes: str
     dead_letters: str
@@ -30,7 +29,8 @@ class Topics:
 
 
 class Writer:
-    """Builds one partition's messages. `letter_bytes_max`: a longer value of a dead letter is cut there, and says so."""
+    """Builds one partition's messages. `letter_bytes_max`: a longer value of a dead letter is cut
+    there, and says so."""
 
     def __init__(self, topics: Topics, partition: int, log_name: str, letter_bytes_max: int | None = None) -> None:
         self._topics = topics
@@ -44,7 +44,8 @@ class Writer:
         ]
 
     def outgoing(self, batch: Batch, now: int) -> Outgoing:
-        """Changes and dead letters, by topic and partition, stamped with the wall-clock instant `now`."""
+        """Changes and dead letters, by topic and partition, stamped with the wall-clock instant
+        `now`."""
         out: Outgoing = {}
         changes: list[Message] = []
         for change in batch.changes:
@@ -57,19 +58,21 @@ class Writer:
             out[where] = [self._letter(letter, now) for letter in batch.letters]
         return out
 
-    def _headers(self, change: Change) -> list[tuple[str, bytes]]:
+    def _headers(self, change: Change) -> Headers:
         return [
             *self._fixed,
             ("ce_id", change.change_id.encode()),
             ("ce_type", _TYPES[change.change]),
-            ("ce_time", _rfc3339(change.at)),
+            ("ce_time", instant_text(change.at).encode()),
             ("ce_subject", change.user_id.encode()),
         ]
 
     def _letter(self, letter: DeadLetter, now: int) -> Message:
         value, detail = letter.value, letter.detail
         if value is not None and self._letter_bytes_max is not None and len(value) > self._letter_bytes_max:
-            detail = f"{detail} (the broker takes no record of {len(value)} bytes here: cut to {self._letter_bytes_max})"
+            detail = (
+                f"{detail} (the broker takes no record of {len(value)} bytes here: cut to {self._letter_bytes_max})"
+            )
             value = value[: self._letter_bytes_max]
         headers = [
             ("reason", letter.reason.encode()),
@@ -77,7 +80,7 @@ class Writer:
             ("topic", letter.topic.encode()),
             ("partition", str(self._partition).encode()),
             ("offset", str(letter.offset).encode()),
-            ("received_at", _rfc3339(now)),
+            ("received_at", instant_text(now).encode()),
         ]
         return letter.key, value, headers
 
@@ -88,13 +91,5 @@ class Writer:
         records.append((changelog.MARK_KEY, changelog.encode_mark(mark), []))
         return {(self._topics.changelog, self._partition): records}
 
-    def offsets(self, batch: Batch) -> Mapping[TopicPartition, int]:
-        """What the group is told to be consumed."""
-        return {TopicPartition(topic, self._partition): offset for topic, offset in batch.offsets.items()}
 
-
-_TYPES = {kind: f"hyperseg.segment.{kind}".encode() for kind in ("entered", "exited", "moved")}
-
-
-def _rfc3339(ms: int) -> bytes:
-    return datetime.fromtimestamp(ms // 1000, UTC).strftime(f"%Y-%m-%dT%H:%M:%S.{ms % 1000:03d}Z").encode()
+_TYPES: dict[ChangeKind, bytes] = {kind: f"hyperseg.segment.{kind}".encode() for kind in get_args(ChangeKind)}

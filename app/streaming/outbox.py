@@ -1,45 +1,32 @@
-"""Writing one commit to Kafka: changes, dead letters, the changelog and the consumed offsets, all or nothing.
+"""Writing one commit to Kafka: changes, dead letters, the changelog and the consumed offsets, all
+or nothing.
 
-One transactional id for each partition's task, so that a task that lost its partition is fenced by its successor. (aiokafka sends no
-group generation with the offsets; one producer for the whole worker would not be fenced.)
+One transactional id for each partition's task, so that a task that lost its partition is fenced by
+its successor. (aiokafka sends no group generation with the offsets; one producer for the whole
+worker would not be fenced.)
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.codec import lz4_encode
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerFenced, RecordTooLargeError
-from aiokafka.partitioner import murmur2
-from aiokafka.producer import sender
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-# A transaction begun while the previous one's markers are still being written is refused for an instant: that is no news, and waiting
-# the 20 ms that aiokafka waits then would double the median of a commit.
-logging.getLogger("aiokafka.producer.sender").setLevel(logging.ERROR)
-sender.BACKOFF_OVERRIDE = 0.003
-
-# aiokafka compresses lz4 at level 9: twelve times the CPU of level 1 for a quarter less bytes, which was a fifth of the hot path.
-sys.modules[DefaultRecordBatchBuilder.__module__].lz4_encode = partial(lz4_encode, level=1)  # type: ignore[attr-defined]
+from app.streaming.records import Message
 
 BATCH_BYTES_MAX = 768 * 1024  # uncompressed; brokers take 1 MiB unless told otherwise
 _RETRY_BACKOFF_MS = 5  # the default 100 ms doubles the 99th percentile of a commit
 _CLOSE_S_MAX = 3.0
 
-Headers = list[tuple[str, bytes]]
-Message = tuple[bytes | None, bytes | None, Headers]
-
 
 class Fenced(Exception):
-    """Another task took over this partition's transactional id; nothing of this commit is in the log."""
+    """Another task took over this partition's transactional id; nothing of this commit is in the
+    log."""
 
 
 class TooLarge(Exception):
@@ -55,7 +42,8 @@ class Link:
 
 
 class Outbox:
-    """The producer of one partition's task. `transactional_id` None: no transactions, each call is at least once."""
+    """The producer of one partition's task. `transactional_id` None: no transactions, each call is
+    at least once."""
 
     def __init__(self, link: Link, transactional_id: str | None, timeout_ms: int) -> None:
         self._link = link
@@ -64,8 +52,13 @@ class Outbox:
         self._producer: Any = None
 
     async def open(self) -> None:
-        """Connects, and fences whoever had the transactional id before: what that one left open is aborted."""
-        extra = {"transactional_id": self._id, "transaction_timeout_ms": self._timeout_ms} if self._id else {"enable_idempotence": True}
+        """Connects, and fences whoever had the transactional id before: what that one left open is
+        aborted."""
+        extra = (
+            {"transactional_id": self._id, "transaction_timeout_ms": self._timeout_ms}
+            if self._id
+            else {"enable_idempotence": True}
+        )
         self._producer = AIOKafkaProducer(
             bootstrap_servers=self._link.bootstrap,
             compression_type="lz4",
@@ -89,9 +82,10 @@ class Outbox:
     ) -> int:
         """Writes `messages` and `last` by (topic, partition) and the group's offsets.
 
-        With transactions all of it becomes visible at once or not at all; without them `last` is written when `messages` are in the log.
-        Gives the offset behind the end of `last`, which is for one partition.
-        Raises Fenced, TooLarge or another KafkaError; after any of them the outbox must be closed and opened anew.
+        With transactions all of it becomes visible at once or not at all; without them `last` is
+        written when `messages` are in the log. Gives the offset behind the end of `last`, which is
+        for one partition. Raises Fenced, TooLarge or another KafkaError; after any of them the
+        outbox must be closed and opened anew.
         """
         try:
             if self._id:
@@ -139,7 +133,8 @@ class Outbox:
         return batches
 
     async def close(self) -> None:
-        """Disconnects; a transaction that is open is left to be aborted by the next `open`. Never raises, never waits long."""
+        """Disconnects; a transaction that is open is left to be aborted by the next `open`. Never
+        raises, never waits long."""
         producer, self._producer = self._producer, None
         if producer is None:
             return
@@ -153,14 +148,9 @@ class Outbox:
 
 
 def _results(results: Sequence[Any]) -> Sequence[Any]:
-    """The results, or raises the first failure; a fence before all others, which may only be its consequences."""
+    """The results, or raises the first failure; a fence before all others, which may only be its
+    consequences."""
     failures = [result for result in results if isinstance(result, BaseException)]
     for failure in sorted(failures, key=lambda f: not isinstance(f, ProducerFenced)):
         raise failure
     return results
-
-
-def partition_for(key: bytes, count: int) -> int:
-    """The partition Java's and aiokafka's producers choose for a key."""
-    hashed: int = murmur2(key)
-    return (hashed & 0x7FFFFFFF) % count

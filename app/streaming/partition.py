@@ -1,11 +1,14 @@
-"""The partition task: it owns one partition of all input topics, its users, its timers and its transactional producer.
+"""The partition task: it owns one partition of all input topics, its users, its timers and its
+transactional producer.
 
 A *session* is one uninterrupted run of it:
 
-    fence the predecessor → bring the store up to the changelog → read the committed offsets → fetch → step, commit, step, commit …
+    fence the predecessor → bring the store up to the changelog → read the committed offsets
+    → fetch → step, commit, step, commit …
 
-Whatever goes wrong ends the session; what was not committed is forgotten, and the next session begins from what the log says. There is
-one way to recover, and it is the same after a crash, an aborted transaction, a full disk and a broker that was away.
+Whatever goes wrong ends the session; what was not committed is forgotten, and the next session
+begins from what the log says. There is one way to recover, and it is the same after a crash, an
+aborted transaction, a full disk and a broker that was away.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 from aiokafka import TopicPartition
@@ -31,11 +34,11 @@ from app.observability.logs import get_logger
 from app.observability.metrics import PartitionMetrics
 from app.streaming.beginning import Input, where_to_begin
 from app.streaming.committer import Committer, Pace
-from app.streaming.core import Decode, PartitionCore, Poisoned
-from app.streaming.io_thread import IoThread
+from app.streaming.core import Decode, PartitionCore, Poison, Poisoned
 from app.streaming.messages import Topics, Writer
 from app.streaming.outbox import Fenced, Link, Outbox, TooLarge
 from app.streaming.ports import StepEngine
+from app.streaming.process import IoThread
 from app.streaming.records import Chunk
 from app.streaming.recovery import Rebuilder
 from app.streaming.restore import Restore
@@ -51,13 +54,17 @@ _BACKOFF_S_MAX = 5.0
 _STOP_S_MAX = 10.0
 _LETTER_BYTES_SAFE = 512 * 1024
 
+TaskState = Literal["recovering", "running", "stalled"]
+
 
 @dataclass(frozen=True, slots=True)
 class TaskDeps:
-    """What all partition tasks of a worker share. Durations are milliseconds, `now` the wall clock in epoch milliseconds.
+    """What all partition tasks of a worker share. Durations are milliseconds, `now` the wall clock
+    in epoch milliseconds.
 
-    `turn` lets one task compute a slice for each pass of the event loop, so that whoever else waits, waits for one slice and not for
-    one of every partition. `disk` has one thread: a store's writes and its closing stay in order. `io` is where producers live.
+    `turn` lets one task compute a slice for each pass of the event loop, so that whoever else
+    waits, waits for one slice and not for one of every partition. `disk` has one thread: a store's
+    writes and its closing stay in order. `io` is where producers live.
     """
 
     link: Link
@@ -83,24 +90,25 @@ class TaskDeps:
 
 
 class RoundLost(Exception):
-    """A chunk did not arrive, and the consumer will not bring its records again: whoever carried it took it for one of an old session."""
+    """A chunk did not arrive, and the consumer will not bring its records again: whoever carried
+    it took it for one of an old session."""
 
 
 class PartitionTask:
     """One partition. `run` it; `offer` it chunks; `stop` it.
 
-    `state`: recovering · running · stalled. `reason`: why it is not running, a plain sentence, or "".
+    `reason`: why it is not running, a plain sentence, or "".
     """
 
     def __init__(self, partition: int, deps: TaskDeps, metrics: PartitionMetrics) -> None:
         self.partition = partition
-        self.state = "recovering"
+        self.state: TaskState = "recovering"
         self.reason = f"partition {partition} is starting"
         self.core: PartitionCore | None = None
         self._deps = deps
         self._engine = deps.engine
         self._metrics = metrics
-        self._poison: set[tuple[str, int | str]] = set()
+        self._poison = Poison()
         self._letter_bytes_max: int | None = None
         self._session = random.getrandbits(62)
         self._number = 0
@@ -111,15 +119,17 @@ class PartitionTask:
         self._committer: Committer | None = None
         self._task: asyncio.Task[None] | None = None
 
-    # ---------------------------------------------------------------------------------- from the outside
+    # --- from the outside ------------------------------------------------------------------------
     def begin(self) -> None:
         """Starts the task."""
         self._task = asyncio.create_task(self._run(), name=f"partition-{self.partition}")
 
     def offer(self, chunk: Chunk) -> None:
-        """A chunk of this partition; one of an earlier session is dropped, since that session's successor reads it again.
+        """A chunk of this partition; one of an earlier session is dropped, since that session's
+        successor reads it again.
 
-        A chunk that is not the next one of this session ends the session: without those before it the partition would stand still.
+        A chunk that is not the next one of this session ends the session: without those before it
+        the partition would stand still.
         """
         core = self.core
         if core is None or chunk.session != self._session:
@@ -134,7 +144,8 @@ class PartitionTask:
         self._wake.set()
 
     async def stop(self) -> None:
-        """Commits what is done, lets go of the producer and the store. Gives up waiting after ten seconds: the log is right anyway."""
+        """Commits what is done, lets go of the producer and the store. Gives up waiting after ten
+        seconds: the log is right anyway."""
         self._stopping = True
         self._wake.set()
         if self._task is None:
@@ -161,7 +172,7 @@ class PartitionTask:
         self._engine = engine
         self._wake.set()
 
-    # -------------------------------------------------------------------------------------------- sessions
+    # --- sessions --------------------------------------------------------------------------------
     async def _run(self) -> None:
         failures = 0
         while not self._stopping:
@@ -177,7 +188,9 @@ class PartitionTask:
             except Poisoned as poisoned:
                 self._set_aside(poisoned)
             except RoundLost:
-                log.warning("records were lost on their way from the consumer; reading them again", partition=self.partition)
+                log.warning(
+                    "records were lost on their way from the consumer; reading them again", partition=self.partition
+                )
             except TooLarge:
                 self._letter_bytes_max = _LETTER_BYTES_SAFE
             except (KafkaError, OSError, TimeoutError, HypersegError, ValueError) as error:
@@ -196,11 +209,11 @@ class PartitionTask:
         self.reason = f"partition {self.partition} is stalled: {said}"
 
     def _set_aside(self, poisoned: Poisoned) -> None:
-        where: tuple[str, int | str] = (poisoned.topic, poisoned.offset) if poisoned.topic else ("", poisoned.user)
-        self._poison.add(where)
+        self._poison.add(poisoned)
         log.error(
             "the engine failed; the record is set aside",
-            partition=self.partition, topic=poisoned.topic, offset=poisoned.offset, user=poisoned.user, cause=repr(poisoned.__cause__),
+            partition=self.partition, topic=poisoned.topic, offset=poisoned.offset, user=poisoned.user,
+            cause=repr(poisoned.__cause__),
         )  # fmt: skip
 
     async def _pause(self, seconds: float) -> None:
@@ -210,7 +223,8 @@ class PartitionTask:
                 await asyncio.wait_for(self._wake.wait(), seconds)
 
     async def _still_ours(self) -> bool:
-        """Whether the group's coordinator confirms that the partition is this worker's: only then may it fence whoever fenced it."""
+        """Whether the group's coordinator confirms that the partition is this worker's: only then
+        may it fence whoever fenced it."""
         try:
             return not self._stopping and await self._deps.input.is_member() and self._deps.input.has(self.partition)
         except (KafkaError, ConnectionError):
@@ -223,7 +237,10 @@ class PartitionTask:
             if self._stopping:
                 return
             await self._pause(0.2)
-        outbox = Outbox(deps.link, f"{deps.group}-{self.partition}" if deps.transactional else None, deps.transaction_timeout_ms)
+        self._metrics.session_began()
+        outbox = Outbox(
+            deps.link, f"{deps.group}-{self.partition}" if deps.transactional else None, deps.transaction_timeout_ms
+        )
         store: PartitionStore | None = None
         try:
             kv = await asyncio.get_running_loop().run_in_executor(deps.disk, deps.open_kv, self.partition)
@@ -248,11 +265,19 @@ class PartitionTask:
         restore = Restore(deps.link, TopicPartition(deps.topics.changelog, self.partition), rebuilder, self._restoring)
         began = time.monotonic()
         read = await restore.run()
-        log.info("recovered", partition=self.partition, records=read, users=store.meta.users, seconds=round(time.monotonic() - began, 2))
-        start = await where_to_begin(deps.input, deps.streams, self.partition, store.meta, deps.transactional, self._engine.plan.digest)
+        log.info(
+            "recovered",
+            partition=self.partition,
+            records=read,
+            users=store.meta.users,
+            seconds=round(time.monotonic() - began, 2),
+        )
+        start = await where_to_begin(
+            deps.input, deps.streams, self.partition, store.meta, deps.transactional, self._engine.plan.digest
+        )
         core = PartitionCore(
             self.partition, deps.streams, self._engine, store, deps.decode, deps.clock, start,
-            deps.cache_entries, deps.transactional, frozenset(self._poison),
+            deps.cache_entries, deps.transactional, self._poison,
         )  # fmt: skip
         self._session += 1
         self._number = 0
@@ -265,14 +290,27 @@ class PartitionTask:
     def _restoring(self, _read: int, left: int) -> None:
         self.reason = f"partition {self.partition} is recovering: {left} records left"
 
-    # ------------------------------------------------------------------------------------------------ work
+    # --- work ------------------------------------------------------------------------------------
     async def _work(self, core: PartitionCore, store: PartitionStore, outbox: Outbox) -> None:
         deps = self._deps
-        topics = replace(deps.topics, dead_letters_partitions=await deps.io.run(outbox.partitions(deps.topics.dead_letters)))
+        topics = replace(
+            deps.topics, dead_letters_partitions=await deps.io.run(outbox.partitions(deps.topics.dead_letters))
+        )
         writer = Writer(topics, self.partition, store.meta.log or uuid4().hex, self._letter_bytes_max)
         pace = Pace(deps.commit_interval_ms, deps.commit_events)
         self._committer = committer = Committer(
-            core, store, outbox, writer, deps.group, pace, deps.disk, deps.io, deps.turn, deps.now, self._metrics, self._wake.set
+            core,
+            store,
+            outbox,
+            writer,
+            deps.group,
+            pace,
+            deps.disk,
+            deps.io,
+            deps.turn,
+            deps.now,
+            self._metrics,
+            self._wake.set,
         )
         self.state, self.reason = "running", ""
         expired_at = time.monotonic()
@@ -314,7 +352,10 @@ class PartitionTask:
 
 def _where(error: BaseException) -> str:
     """file:line of the innermost frames, for a log line."""
-    return " < ".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[:-4:-1])
+    return " < ".join(
+        f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)[:-4:-1]
+    )
 
 
 def describe(task: PartitionTask) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""What the streaming path needs of the engine, as a protocol: the simulation and its faults run on any engine that has it."""
+"""What the streaming path needs of the engine, as a protocol: the simulation and its faults run on
+any engine that has it."""
 
 from __future__ import annotations
 
@@ -6,16 +7,6 @@ from typing import Any, Protocol
 
 from app.domain.changes import Change
 from app.domain.events import Event
-
-
-class StepState(Protocol):
-    """One user's decoded state, as far as streaming looks into it. `due` is limits.NEVER when nothing will happen by itself."""
-
-    user: str
-    clock: int
-    due: int
-    members: dict[str, int]
-    plan_digest: str
 
 
 class StepPlan(Protocol):
@@ -26,13 +17,17 @@ class StepPlan(Protocol):
 
 
 class StepEngine(Protocol):
-    """The pure step. All of it is synchronous and takes microseconds."""
+    """The pure step. All of it is synchronous and takes microseconds.
+
+    Of a state streaming reads `user`, `clock`, `due` (the next instant at which something happens
+    by itself, or limits.NEVER), `members` and `plan_digest`.
+    """
 
     @property
     def plan(self) -> StepPlan: ...
     def new_state(self, user: str) -> Any: ...
     def apply(self, state: Any, event: Event, watermark: int) -> list[Change]: ...
     def fire(self, state: Any, upto: int) -> list[Change]: ...
-    def settle(self, state: Any) -> list[Change]: ...
+    def migrate(self, state: Any) -> list[Change]: ...
     def encode(self, state: Any) -> bytes: ...
     def decode(self, raw: bytes) -> Any: ...

@@ -11,7 +11,8 @@ _SAMPLE_S = 1.0
 
 
 class Rate:
-    """`count` is read when somebody asks, at most once a second; before the second reading the rate is that since the start."""
+    """`count` is read when somebody asks, at most once a second; before the second reading the rate
+    is that since the start."""
 
     def __init__(self, count: Callable[[], int], clock: Callable[[], float] = time.monotonic) -> None:
         self._count = count

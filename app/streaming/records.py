@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 
 from app.domain.changes import Change
+from app.domain.errors import RefusalReason
 from tables.store import UserWrite
 
-
-class InputRecord(Protocol):
-    """A fetched record, as aiokafka gives it."""
-
-    @property
-    def offset(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
+Headers = list[tuple[str, bytes]]
+Message = tuple[bytes | None, bytes | None, Headers]
+"""A record to be written: key, value (None: a tombstone), headers."""
 
 
 class LaneUpdate(NamedTuple):
     """What a fetch brought for one topic of a partition.
 
-    `position` is the offset the next fetch begins at. `end` is where the readable part of the topic ended at the instant `asof`
-    (epoch ms, taken before the broker was asked); None: not known now, so the topic counts as behind.
+    `records` have an `offset`, a `key` and a `value` (bytes or None), as aiokafka's do. `position`
+    is the offset the next fetch begins at. `end` is where the readable part of the topic ended at
+    the instant `asof` (epoch ms, taken before the broker was asked); None: not known now, so the
+    topic counts as behind.
     """
 
     topic: str
@@ -38,7 +34,8 @@ class LaneUpdate(NamedTuple):
 class Chunk(NamedTuple):
     """One fetch of one partition: all its topics, those without records included.
 
-    `session` names the start of the partition's task the fetch belongs to; `number` counts the chunks of that session.
+    `session` names the start of the partition's task the fetch belongs to; `number` counts the
+    chunks of that session.
     """
 
     partition: int
@@ -54,15 +51,16 @@ class DeadLetter(msgspec.Struct, gc=False):
     offset: int
     key: bytes | None
     value: bytes | None
-    reason: str
+    reason: RefusalReason
     detail: str
 
 
 class Batch(msgspec.Struct):
     """What one commit makes durable.
 
-    `states`: (user, raw or None) for the changelog; `writes`: rows of the store, those of `states` and users that were only re-armed.
-    `offsets`: by topic, where the inputs are consumed up to (exclusive). `weight` is the work in it: events and fired timers.
+    `states`: (user, raw or None) for the changelog; `writes`: rows of the store, those of `states`
+    and users that were only re-armed. `offsets`: by topic, where the inputs are consumed up to
+    (exclusive). `weight` is the work in it: events and fired timers.
     """
 
     number: int
@@ -75,4 +73,3 @@ class Batch(msgspec.Struct):
     plan: str
     weight: int
     users: list[str]
-    oldest_ms: int

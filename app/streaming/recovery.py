@@ -1,4 +1,5 @@
-"""Bringing a store up to the changelog: each record is the whole state of one user, so applying one again changes nothing."""
+"""Bringing a store up to the changelog: each record is the whole state of one user, so applying one
+again changes nothing."""
 
 from __future__ import annotations
 
@@ -24,18 +25,21 @@ class LogRecord(NamedTuple):
 
 
 class ForeignLog(Exception):
-    """The changelog is not the one this store was made from: another cluster, or a topic that was made anew."""
+    """The changelog is not the one this store was made from: another cluster, or a topic that was
+    made anew."""
 
 
 class Rebuilder:
-    """Applies changelog records to a store, rebuilding the timers and members of each user from its old and new state."""
+    """Applies changelog records to a store, rebuilding the timers and members of each user from its
+    old and new state."""
 
     def __init__(self, store: PartitionStore, engine: StepEngine) -> None:
         self.store = store
         self._engine = engine
 
     def apply(self, records: Iterable[LogRecord], reached: int) -> None:
-        """Applies records in the order of the log, in one write; from then on the store has reached the offset `reached`.
+        """Applies records in the order of the log, in one write; from then on the store has reached
+        the offset `reached`.
 
         Raises ForeignLog before anything is written, ValueError for a record of another version.
         """
@@ -47,7 +51,11 @@ class Rebuilder:
             else:
                 latest[changelog.user_of(record.key)] = record.value
         rows = self.store.get_many(list(latest))
-        writes = [write for (user, value), row in zip(latest.items(), rows, strict=True) if (write := self._write(user, value, row))]
+        writes = [
+            write
+            for (user, value), row in zip(latest.items(), rows, strict=True)
+            if (write := self._write(user, value, row))
+        ]
         self.store.apply(writes, self._after(mark, reached))
 
     def _checked(self, record: LogRecord) -> Mark:

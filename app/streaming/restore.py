@@ -1,4 +1,5 @@
-"""Reading a partition's changelog into its store: the tail after a restart, all of it onto an empty disk."""
+"""Reading a partition's changelog into its store: the tail after a restart, all of it onto an empty
+disk."""
 
 from __future__ import annotations
 
@@ -6,7 +7,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
@@ -47,7 +47,9 @@ class Restore:
             enable_auto_commit=False,
             max_partition_fetch_bytes=_FETCH_BYTES,
             fetch_max_wait_ms=100,
-            check_crcs=False,  # brokers check what they take; the embedded one writes transaction markers without a valid checksum
+            # Brokers check what they take; the embedded one writes transaction markers without a
+            # valid checksum.
+            check_crcs=False,
             **self._link.options,
         )
         await consumer.start()
@@ -59,11 +61,13 @@ class Restore:
                 await consumer.stop()
         return self._read
 
-    async def _with(self, consumer: Any) -> None:
+    async def _with(self, consumer: AIOKafkaConsumer) -> None:
         end = (await consumer.end_offsets([self._tp]))[self._tp]
         first = (await consumer.beginning_offsets([self._tp]))[self._tp]
         if not first <= self._store.meta.reached <= end and self._store.meta.reached:
-            await self._begin_anew(f"it reaches from {first} to {end}, this store had reached {self._store.meta.reached}")
+            await self._begin_anew(
+                f"it reaches from {first} to {end}, this store had reached {self._store.meta.reached}"
+            )
         try:
             await self._read_to(consumer, max(first, self._store.meta.reached), end)
         except (ForeignLog, OffsetOutOfRangeError) as error:
@@ -71,10 +75,14 @@ class Restore:
             await self._read_to(consumer, first, end)
 
     async def _begin_anew(self, why: str) -> None:
-        log.warning("the changelog is not this store's; the store is dropped and restored in full", partition=self._tp.partition, why=why)
+        log.warning(
+            "the changelog is not this store's; the store is dropped and restored in full",
+            partition=self._tp.partition,
+            why=why,
+        )
         await asyncio.to_thread(self._store.wipe)
 
-    async def _read_to(self, consumer: Any, start: int, end: int) -> None:
+    async def _read_to(self, consumer: AIOKafkaConsumer, start: int, end: int) -> None:
         consumer.seek(self._tp, start)
         began = reported = time.monotonic()
         position = start

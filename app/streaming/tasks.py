@@ -1,13 +1,14 @@
-"""The partition tasks of this worker, begun and ended as the group assigns and revokes partitions."""
+"""The partition tasks of this worker, begun and ended as the group assigns and revokes
+partitions."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from app.observability.logs import get_logger
-from app.observability.metrics import StreamMetrics
+from app.observability.metrics import PartitionNow, StreamMetrics
 from app.streaming.partition import PartitionTask, TaskDeps
 from app.streaming.ports import StepEngine
 from app.streaming.records import Chunk
@@ -18,7 +19,8 @@ log = get_logger(__name__)
 class PartitionTasks:
     """`assigned` is None until the group has answered for the first time.
 
-    `dealing` holds before that, and between a revocation and the next assignment: this worker has no partitions then.
+    `dealing` holds before that, and between a revocation and the next assignment: this worker
+    has no partitions then.
     """
 
     def __init__(self, deps: TaskDeps, metrics: StreamMetrics) -> None:
@@ -29,6 +31,7 @@ class PartitionTasks:
         self.assigned: frozenset[int] | None = None
         self.dealing = True
         self.closed = False
+        metrics.read_partitions(self._now)
 
     def __getitem__(self, partition: int) -> PartitionTask:
         """The task of a partition; LookupError when this worker does not have it."""
@@ -40,7 +43,8 @@ class PartitionTasks:
         return self._tasks
 
     def offer(self, chunks: Iterable[Chunk]) -> None:
-        """Hands chunks to their tasks; those of partitions that are gone are dropped (their next owner reads them)."""
+        """Hands chunks to their tasks; those of partitions that are gone are dropped (their next
+        owner reads them)."""
         for chunk in chunks:
             task = self._tasks.get(chunk.partition)
             if task is not None:
@@ -62,7 +66,8 @@ class PartitionTasks:
         log.info("assigned", partitions=sorted(wanted))
 
     async def revoke(self) -> None:
-        """Ends all tasks, each with a last commit: the group is about to deal the partitions anew."""
+        """Ends all tasks, each with a last commit: the group is about to deal the partitions
+        anew."""
         self.dealing = True
         async with self._lock:
             await self._end(list(self._tasks))
@@ -77,6 +82,11 @@ class PartitionTasks:
         self._deps = replace(self._deps, engine=engine)
         for task in self._tasks.values():
             task.switch(engine)
+
+    def _now(self) -> Iterator[PartitionNow]:
+        for partition, task in sorted(self._tasks.items()):
+            if task.core is not None:
+                yield PartitionNow(partition, task.core.lag, task.core.watermark)
 
     async def _end(self, partitions: Iterable[int]) -> None:
         tasks = [self._tasks[p] for p in partitions]

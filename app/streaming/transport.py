@@ -1,13 +1,19 @@
-"""The Faust transport that hands over record batches: one message a round, with a chunk for each partition.
+"""The Faust transport that hands over record batches: one message a round, with a chunk for each
+partition.
 
-Faust keeps what it is good at: the consumer group, its sticky co-partitioned assignor with the workers' addresses in it, lifecycle, agents.
-Overridden, each with a test that fails when Faust's or aiokafka's own changes:
+Faust keeps what it is good at: the consumer group, its sticky co-partitioned assignor with the
+workers' addresses in it, lifecycle, agents. Overridden, each with a test that fails when Faust's
+or aiokafka's own changes:
 
-- `getmany` yields one message a round instead of one a record (a stock event costs four tasks, about 60 µs);
-- offsets: nothing is acknowledged to Faust and it commits nothing, because offsets belong into the partition tasks' transactions;
-- seeking: partition tasks seek, once they know from where; until then every assigned partition is paused;
-- the aiokafka consumer: reads committed records only, waits 100 ms at the most for a fetch (Faust: 1.5 s, for which a resumed
-  partition would have to wait), and always has Faust's assignor (Faust: only where there are tables).
+- `getmany` yields one message a round instead of one a record (a stock event costs four tasks,
+about 60 µs);
+- offsets: nothing is acknowledged to Faust and it commits nothing, because offsets belong into
+the partition tasks' transactions;
+- seeking: partition tasks seek, once they know from where; until then every assigned partition
+is paused;
+- the aiokafka consumer: reads committed records only, waits 100 ms at the most for a fetch
+(Faust: 1.5 s, for which a resumed partition would have to wait), and always has Faust's assignor
+(Faust: only where there are tables).
 """
 
 from __future__ import annotations
@@ -15,9 +21,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import aiokafka
+import faust
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, NoError, RebalanceInProgressError, for_code
 from aiokafka.protocol.group import HeartbeatRequest
@@ -26,6 +33,8 @@ from faust.types import TP, ConsumerMessage
 
 from app.streaming.fetching import EARLIEST, LATEST, QUESTIONS, Fetching
 from app.streaming.records import Chunk
+
+T = TypeVar("T")
 
 FETCH_WAIT_MS = 100
 FETCH_BYTES = 256 * 1024  # of one topic and partition, compressed; decoded some 5,000 events
@@ -74,7 +83,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             **transport.client_options,
         )
 
-    async def in_thread(self, work: Coroutine[Any, Any, Any]) -> Any:
+    async def in_thread(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs `work` in the consumer's loop."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.thread_loop))
 
@@ -113,12 +122,14 @@ class ChunkConsumer(driver.Consumer):
                 yield tp, self._message(tp, chunks)
 
     def _message(self, tp: TP, chunks: list[Chunk]) -> ConsumerMessage:
-        # The offset is a running number: Faust drops a message whose offset is below one it has seen, which a task that begins
-        # again from its committed offsets would run into.
+        # The offset is a running number: Faust drops a message whose offset is below one it has
+        # seen, which a task that begins again from its committed offsets would run into.
         number = next(self._numbers)
         value: Any = chunks
         generation = self.app.consumer_generation_id
-        return ConsumerMessage(tp.topic, tp.partition, number, 0.0, 0, [], None, value, None, 0, 0, tp, generation_id=generation)
+        return ConsumerMessage(
+            tp.topic, tp.partition, number, 0.0, 0, [], None, value, None, 0, 0, tp, generation_id=generation
+        )
 
     async def perform_seek(self) -> None:
         """Partition tasks seek."""
@@ -140,12 +151,15 @@ class ChunkTransport(driver.Transport):
 
 
 async def _confirmed(client: Any, coordinator: Any) -> bool:
-    """Asks the coordinator with a heartbeat, and does nothing about the answer: joining anew is aiokafka's own business.
+    """Asks the coordinator with a heartbeat, and does nothing about the answer: joining anew is
+    aiokafka's own business.
 
-    aiokafka's `_do_heartbeat` takes every refusal for the end of its membership. It is called between two joins only; called from
-    outside it waits behind a join that is under way, is answered for the generation before, and throws away the membership that this
-    join has just brought: the group deals the partitions again, and waits a session timeout for a member that is none any more.
-    Hence a connection of our own, and an answer counts only for the generation that was asked about.
+    aiokafka's `_do_heartbeat` takes every refusal for the end of its membership. It is called
+    between two joins only; called from outside it waits behind a join that is under way, is
+    answered for the generation before, and throws away the membership that this join has just
+    brought: the group deals the partitions again, and waits a session timeout for a member that
+    is none any more. Hence a connection of our own, and an answer counts only for the generation
+    that was asked about.
     """
     while True:
         asked = coordinator.generation, coordinator.member_id
@@ -160,26 +174,32 @@ async def _confirmed(client: Any, coordinator: Any) -> bool:
 class KafkaInput:
     """What partition tasks need of the consumer, from the worker's own event loop."""
 
-    def __init__(self, app: Any, topics: Sequence[str]) -> None:
+    def __init__(self, app: faust.App, topics: Sequence[str]) -> None:
         self._app = app
         self._topics = tuple(topics)
 
     @property
     def thread(self) -> ChunkConsumerThread:
         """The consumer's thread; raises ConnectionError while there is none."""
-        consumer = self._app._consumer
-        thread: ChunkConsumerThread | None = consumer._thread if consumer is not None else None
-        if thread is None or thread.fetching is None:
+        consumer = self._consumer()
+        if consumer is None or consumer._thread.fetching is None:
             raise ConnectionError("the consumer is not running")
-        return thread
+        return consumer._thread
+
+    def _consumer(self) -> ChunkConsumer | None:
+        consumer = self._app._consumer  # its property `consumer` would make one
+        assert consumer is None or isinstance(consumer, ChunkConsumer)
+        return consumer
 
     def _tps(self, partition: int) -> list[TopicPartition]:
         return [TopicPartition(topic, partition) for topic in self._topics]
 
     async def is_member(self) -> bool:
-        """Whether the group's coordinator takes this worker for a member of the present generation, asked now.
+        """Whether the group's coordinator takes this worker for a member of the present
+        generation, asked now.
 
-        False while it has no generation yet, or no coordinator. Raises KafkaError when the coordinator does not answer.
+        False while it has no generation yet, or no coordinator. Raises KafkaError when the
+        coordinator does not answer.
         """
         thread = self.thread
         consumer = thread._ensure_consumer()
@@ -204,7 +224,9 @@ class KafkaInput:
         ends = await thread.in_thread(thread.fetching.ask(tps, LATEST))
         return {tp.topic: first[tp] for tp in tps}, {tp.topic: ends[tp] for tp in tps}
 
-    async def start(self, partition: int, session: int, offsets: Mapping[str, int], ends: Mapping[str, int], asof: int) -> None:
+    async def start(
+        self, partition: int, session: int, offsets: Mapping[str, int], ends: Mapping[str, int], asof: int
+    ) -> None:
         """Begins fetching the partition; see `Fetching.start`."""
         thread = self.thread
         assert thread.fetching is not None
@@ -212,8 +234,12 @@ class KafkaInput:
 
     async def stop(self, partition: int) -> None:
         """Ends fetching the partition; does nothing when there is no consumer any more."""
-        consumer = self._app._consumer
-        if consumer is not None and (thread := consumer._thread).fetching is not None and thread.thread_loop.is_running():
+        consumer = self._consumer()
+        if (
+            consumer is not None
+            and (thread := consumer._thread).fetching is not None
+            and thread.thread_loop.is_running()
+        ):
             await thread.in_thread(thread.fetching.stop(partition))
 
     def hold(self, topic: str, partition: int, on: bool) -> None:

@@ -1,7 +1,9 @@
-"""Which users are due: the store's ordered index, and over it the timers that no commit has brought there yet.
+"""Which users are due: the store's ordered index, and over it the timers that no commit has brought
+there yet.
 
-The index is lazy. A user whose due time moved later keeps its row and is looked at once too early; only a move to an earlier time is
-written. That is right because waking a user early does nothing, and cheap because windows mostly move later.
+The index is lazy. A user whose due time moved later keeps its row and is looked at once too early;
+only a move to an earlier time is written. That is right because waking a user early does nothing,
+and cheap because windows mostly move later.
 """
 
 from __future__ import annotations
@@ -30,13 +32,15 @@ class Wakeups:
         return min(self._stored, self._overlay[0][0]) if self._overlay else self._stored
 
     def arm(self, cached: Cached, due: int) -> None:
-        """Wakes the user at `due`; call when that is earlier than `cached.armed`, or after the user was woken."""
+        """Wakes the user at `due`; call when that is earlier than `cached.armed`, or after the user
+        was woken."""
         cached.armed = due
         if due < NEVER:
             heappush(self._overlay, (due, cached.user))
 
     def due(self, upto: int, limit: int) -> list[Cached]:
-        """At most about `limit` users whose timer is due at or before `upto`; each must be armed again before the next call."""
+        """At most about `limit` users whose timer is due at or before `upto`; each must be armed
+        again before the next call."""
         found: list[Cached] = []
         users = self._cache.users
         overlay = self._overlay
@@ -73,7 +77,11 @@ class Wakeups:
         kept = []
         for row in self._overlay:
             cached = users.get(row[1])
-            if cached is not None and cached.armed == row[0] and (cached.batch > durable or cached.armed != cached.stored):
+            if (
+                cached is not None
+                and cached.armed == row[0]
+                and (cached.batch > durable or cached.armed != cached.stored)
+            ):
                 kept.append(row)
         heapify(kept)
         self._overlay = kept

@@ -1,7 +1,8 @@
-"""Notices what neither Faust nor aiokafka tells: a dead coordinator or fetcher, no assignment, commits that stand still while lag grows.
+"""Notices what neither Faust nor aiokafka tells: a dead coordinator or fetcher, no assignment,
+commits that stand still while lag grows.
 
-A broker that is away is no reason to end: aiokafka comes back to it by itself. A worker that cannot come back must end, so that whatever
-runs it starts it again and its partitions move on meanwhile.
+A broker that is away is no reason to end: aiokafka comes back to it by itself. A worker that cannot
+come back must end, so that whatever runs it starts it again and its partitions move on meanwhile.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ END_AFTER_S = 120.0
 
 
 class Watchdog:
-    """`check` every CHECK_S. `trouble` are the reasons for being unready, "" in `fatal` while the process may go on."""
+    """`check` every CHECK_S. `trouble` are the reasons for being unready, "" in `fatal` while the
+    process may go on."""
 
     def __init__(self, source: KafkaInput, tasks: PartitionTasks, clock: Callable[[], float] = time.monotonic) -> None:
         self._source = source
@@ -59,7 +61,10 @@ class Watchdog:
             consumer = self._source.thread._ensure_consumer()
         except Exception:
             return "" if self._clock() - self._began < END_AFTER_S else "the consumer did not start"
-        for task, what in ((consumer._coordinator._coordination_task, "group coordination"), (consumer._fetcher._fetch_task, "fetching")):
+        for task, what in (
+            (consumer._coordinator._coordination_task, "group coordination"),
+            (consumer._fetcher._fetch_task, "fetching"),
+        ):
             if task.done():
                 cause = None if task.cancelled() else task.exception()
                 return f"{what} ended: {cause or 'without a reason'}"
@@ -81,6 +86,8 @@ class Watchdog:
             idle_s = now - task.last_commit_at
             if task.core is None or not task.core.lag or idle_s < UNREADY_AFTER_S:
                 continue
-            self.trouble.append(f"partition {partition} has not committed for {idle_s:.0f} s, {task.core.lag} records behind")
+            self.trouble.append(
+                f"partition {partition} has not committed for {idle_s:.0f} s, {task.core.lag} records behind"
+            )
             if idle_s > END_AFTER_S:
                 self.fatal = self.trouble[-1]

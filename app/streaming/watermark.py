@@ -1,8 +1,9 @@
 """Event time of one partition. Pure: wall-clock instants are arguments.
 
-The watermark is the largest ts processed. With `clock: wall` it is also never behind (the instant at which the broker was asked and
-had nothing more) − grace, once everything readable is merged. That instant, not "now": a worker that was frozen for a minute, or cut
-off from its broker, must not let time pass over events it has not seen.
+The watermark is the largest ts processed. With `clock: wall` it is also never behind (the instant
+at which the broker was asked and had nothing more) − grace, once everything readable is merged.
+That instant, not "now": a worker that was frozen for a minute, or cut off from its broker, must not
+let time pass over events it has not seen.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Clock:
         return watermark - self.allowed_lateness_ms
 
     def in_silence(self, lanes: Sequence[Lane]) -> int:
-        """The watermark that silence alone has earned; 0 when something readable is still unread."""
+        """The watermark that silence alone has earned; 0 when something readable is still
+        unread."""
         if not self.wall or not all(lane.drained for lane in lanes):
             return 0
         return min(lane.asof for lane in lanes) - self.grace_ms

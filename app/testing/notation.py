@@ -1,12 +1,17 @@
 """How tests of definitions write events, clock steps and changes, one short line each.
 
-    10m click category=yoga price=5 tags=["a","b"] ship.city=Oslo id=e7 user=v     an event; values are JSON or bare text
-    0 profile age=30 consent.marketing=true plan=null                              attributes and consents
-    fire 24h                                                                       every timer due up to that instant fires
-    10m enters s          24h leaves s:yoga timer         1h moves g a -> null    changes; the cause is the event unless it says otherwise
+    an event; values are JSON or bare text
+        10m click category=yoga price=5 tags=["a","b"] ship.city=Oslo id=e7 user=v
+    attributes and consents
+        0 profile age=30 consent.marketing=true plan=null
+    every timer due up to that instant fires
+        fire 24h
+    changes; the cause is the event unless it says otherwise
+        10m enters s          24h leaves s:yoga timer         1h moves g a -> null
 
-Instants are durations after the case's `base` (`1d2h`, `24h+1ms`, `24h-1ms`), or RFC 3339 with a zone. The user is `u` unless a line says
-otherwise: `user=v` in a step, `v@10m enters s` in a change. An event's id is `e` and its place among the steps; `id=null`: none.
+Instants are durations after the case's `base` (`1d2h`, `24h+1ms`, `24h-1ms`), or RFC 3339 with a
+zone. The user is `u` unless a line says otherwise: `user=v` in a step, `v@10m enters s` in a
+change. An event's id is `e` and its place among the steps; `id=null`: none.
 """
 
 from __future__ import annotations
@@ -15,25 +20,25 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from app.domain import limits
 from app.domain.changes import Change
-from app.domain.decode import epoch_ms
 from app.domain.errors import nearest
 from app.domain.events import Event
 from app.domain.options import EngineOptions
+from app.domain.time import instant_ms, is_instant, offset_ms, offset_text
 
 BASE = "2026-11-02T00:00:00Z"  # a Monday
 DEFAULT_USER = "u"
-_UNITS = {"ms": 1, "s": limits.SECOND_MS, "m": limits.MINUTE_MS, "h": limits.HOUR_MS, "d": limits.DAY_MS, "w": limits.WEEK_MS}
 _STEP = "an event, such as 10m click category=yoga, or a clock step: fire 24h"
-_EXPECTED_CHANGE = "10m enters name, 24h leaves name:value timer or 1h moves group one -> other (causes: timer, profile, bound; late)"
+_EXPECTED_CHANGE = (
+    "10m enters name, 24h leaves name:value timer or 1h moves group one -> other (causes: timer, profile, bound; late)"
+)
 
 
 class NotationError(ValueError):
-    """A line that says nothing this notation knows; `found`, `expected` and `hint` as in DefinitionError."""
+    """A line that says nothing this notation knows; `found`, `expected` and `hint` as in
+    DefinitionError."""
 
     def __init__(self, message: str, found: str, expected: str, hint: str = "") -> None:
         self.message, self.found, self.expected, self.hint = message, found, expected, hint
@@ -49,7 +54,8 @@ class Fire:
 
 @dataclass(frozen=True)
 class Expected:
-    """One change as a case writes it; `value` is JSON; `cause` is event, profile, timer or bound."""
+    """One change as a case writes it; `value` is JSON; `cause` is event, profile, timer or
+    bound."""
 
     user: str
     at: int
@@ -64,25 +70,20 @@ class Expected:
 
 def instant(text: str, base: int) -> int:
     """Epoch milliseconds of an instant as cases write it. Raises NotationError."""
-    if "T" not in text:
-        return base + duration(text)
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
+    found = instant_ms(text) if "T" in text else base + duration(text)
+    if found is None:
         raise NotationError("no instant", f'"{text}"', f"RFC 3339 with a zone, such as {BASE}")
-    return epoch_ms(found)
+    if not is_instant(found):
+        raise NotationError("no instant", f'"{text:.80}"', "one between the years 1970 and 9999")
+    return found
 
 
 def duration(text: str) -> int:
     """`1d2h`, `24h-1ms`, `0`: milliseconds. Raises NotationError."""
-    if text == "0":
-        return 0
-    parts = re.findall(r"([+-]?)(\d+)(ms|s|m|h|d|w)", text)
-    if not parts or "".join("".join(part) for part in parts) != text:
-        raise NotationError("no instant", f'"{text}"', "a duration such as 0, 10m, 1d2h or 24h-1ms")
-    return sum((-1 if sign == "-" else 1) * int(number) * _UNITS[unit] for sign, number, unit in parts)
+    found = offset_ms(text)
+    if found is None:
+        raise NotationError("no instant", f'"{text:.80}"', "a duration such as 0, 10m, 1d2h or 24h-1ms")
+    return found
 
 
 def step(text: str, base: int, options: EngineOptions, index: int) -> Event | Fire:
@@ -106,7 +107,9 @@ def step(text: str, base: int, options: EngineOptions, index: int) -> Event | Fi
 def _pair(word: str) -> tuple[str, Any]:
     name, found, value = word.partition("=")
     if not found or not name:
-        raise NotationError("no field", f'"{word}"', "field=value, such as category=yoga or price=5, without spaces around =")
+        raise NotationError(
+            "no field", f'"{word}"', "field=value, such as category=yoga or price=5, without spaces around ="
+        )
     return name, _value(value)
 
 
@@ -204,7 +207,7 @@ def spelled(change: Expected, base: int) -> str:
         what = f"{'enters' if change.what == 'entered' else 'leaves'} {spelled_member(change.name, change.value)}"
     marks = ("" if change.cause == "event" else f" {change.cause}") + (" late" if change.late else "")
     user = "" if change.user == DEFAULT_USER else f"{change.user}@"
-    return f"{user}{spelled_duration(change.at - base)} {what}{marks}"
+    return f"{user}{offset_text(change.at - base)} {what}{marks}"
 
 
 def spelled_member(name: str, value: str | None) -> str:
@@ -214,14 +217,3 @@ def spelled_member(name: str, value: str | None) -> str:
     bare = _value(value)
     plain = isinstance(bare, str) and re.fullmatch(r'[^\s"]+', bare) and isinstance(_value(bare), str)
     return f"{name}:{bare if plain else value}"
-
-
-def spelled_duration(ms: int) -> str:
-    """`1d2h`; what lies before the base has a minus before each unit."""
-    sign, rest = ("-", -ms) if ms < 0 else ("", ms)
-    parts = []
-    for unit, size in (("d", limits.DAY_MS), ("h", limits.HOUR_MS), ("m", limits.MINUTE_MS), ("s", limits.SECOND_MS), ("ms", 1)):
-        count, rest = divmod(rest, size)
-        if count:
-            parts.append(f"{sign}{count}{unit}")
-    return "".join(parts) or "0"

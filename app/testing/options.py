@@ -12,13 +12,18 @@ from app.domain.options import EngineOptions
 from app.domain.streams import with_declared
 from app.testing.notation import NotationError, duration
 
-_DURATIONS = {"session_gap": "session_gap_ms", "allowed_lateness": "allowed_lateness_ms", "dedupe_window": "dedupe_window_ms"}
+_DURATIONS = {
+    "session_gap": "session_gap_ms",
+    "allowed_lateness": "allowed_lateness_ms",
+    "dedupe_window": "dedupe_window_ms",
+}
 _COUNTS = ("max_points", "dedupe_ids_max", "reorder_events_max")
 OPTIONS = ("timezone", "streams", *_DURATIONS, *_COUNTS)
 
 
 def options_from(given: Mapping[str, Any], base: EngineOptions) -> EngineOptions:
-    """`base` with what `given` names (as the settings are called; durations as texts, `streams` a list of names). Raises NotationError."""
+    """`base` with what `given` names (as the settings are called; durations as texts, `streams` a
+    list of names). Raises NotationError."""
     found: dict[str, Any] = {}
     for name, value in given.items():
         if name in _DURATIONS:
@@ -44,7 +49,9 @@ def _timezone(value: Any) -> str:
     try:
         ZoneInfo(str(value))
     except (KeyError, ValueError, OSError):
-        raise NotationError("unknown time zone", repr(value), "an IANA time zone such as UTC or Europe/Berlin") from None
+        raise NotationError(
+            "unknown time zone", repr(value), "an IANA time zone such as UTC or Europe/Berlin"
+        ) from None
     return str(value)
 
 

@@ -1,4 +1,5 @@
-"""Outcomes as text for a terminal: one line a case, and under a failed one the difference with its reasons."""
+"""Outcomes as text for a terminal: one line a case, and under a failed one the difference with its
+reasons."""
 
 from __future__ import annotations
 

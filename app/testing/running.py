@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-import msgspec
-
 from app.domain.changes import Change
+from app.domain.events import Event
 from app.domain.members import name_of, value_of
+from app.domain.time import offset_text
 from app.rules.plan import Plan
 from app.testing.cases import Case
 from app.testing.driver import Driver
-from app.testing.notation import DEFAULT_USER, Expected, Fire, spelled, spelled_duration, spelled_member, told
+from app.testing.faults import Item
+from app.testing.notation import DEFAULT_USER, Expected, Fire, spelled, spelled_member, told
 from app.wording.words import fact_words
 
 Line = tuple[str, str]
@@ -38,7 +39,7 @@ class Outcome:
 def run_case(plan: Plan, case: Case) -> Outcome:
     """Run one case under a plan that was made with the case's options."""
     driver = Driver(plan, case.options)
-    _drive(driver, case, case.until)
+    drive(driver, case.steps, case.until)
     changes = sorted((change for change in driver.changes if _counts(case, change)), key=lambda change: change.user_id)
     expected = [spelled(change, case.base) for change in sorted(case.changes, key=lambda change: change.user)]
     got = [spelled(change, case.base) for change in told(changes)]
@@ -47,12 +48,18 @@ def run_case(plan: Plan, case: Case) -> Outcome:
     return Outcome(case, tuple(expected), tuple(got), tuple(diff))
 
 
-def _drive(driver: Driver, case: Case, until: int) -> None:
-    for step in case.steps:
+def drive(driver: Driver, steps: Iterable[Event | Fire], until: int, *after_each: Item) -> None:
+    """Feeds the steps of a case up to the instant `until`, then lets time come to it.
+
+    `after_each` is fed behind every step.
+    """
+    for step in steps:
         if isinstance(step, Fire):
             driver.advance(to=min(step.upto, until))
         elif step.ts <= until:
             driver.feed(step)
+        if after_each:
+            driver.feed(*after_each)
     driver.advance(to=until)
 
 
@@ -69,7 +76,8 @@ def _members(driver: Driver, case: Case) -> list[Line]:
     if case.members is None:
         return []
     found = {}
-    for user, state in driver.states.items():
+    for user in driver.users():
+        state = driver.state(user)
         for key, since in state.members.items():
             name, value = name_of(key), value_of(key)
             if case.of is None or name in case.of or any(state.groups.get(group) == name for group in case.of):
@@ -85,10 +93,10 @@ def _members(driver: Driver, case: Case) -> list[Line]:
 
 def _member(member: tuple[str, str, str | None], since: int, base: int) -> str:
     user, name, value = member
-    return f"{'' if user == DEFAULT_USER else user + '@'}{spelled_member(name, value)}: {spelled_duration(since - base)}"
+    return f"{'' if user == DEFAULT_USER else user + '@'}{spelled_member(name, value)}: {offset_text(since - base)}"
 
 
-# --- the difference ------------------------------------------------------------------------------------------------
+# --- the difference -----------------------------------------------------------------------------
 
 
 def _difference(plan: Plan, case: Case, expected: list[str], got: list[str], changes: list[Change]) -> Iterator[Line]:
@@ -102,22 +110,23 @@ def _difference(plan: Plan, case: Case, expected: list[str], got: list[str], cha
             yield from (("?", reason) for reason in _why_not(plan, case, by_text[text]))
         for place in range(b0, b1):
             yield "+", got[place]
-            yield from (("?", fact_words(msgspec.to_builtins(fact), changes[place].value)) for fact in changes[place].facts)
+            yield from (("?", fact_words(fact, changes[place].value)) for fact in changes[place].facts)
 
 
 def _why_not(plan: Plan, case: Case, missing: Expected) -> list[str]:
-    """What the definition says at the instant of an entry or exit that was expected and did not come."""
+    """What the definition says at the instant of an entry or exit that was expected and did not
+    come."""
     if missing.what == "moved":
         return []
     driver = Driver(plan, case.options)
-    _drive(driver, case, missing.at)
-    if missing.user not in driver.states:
+    drive(driver, case.steps, missing.at)
+    if not driver.knows(missing.user):
         return [f"nothing is known of the user {missing.user} then"]
     value = None if missing.value is None else json.loads(missing.value)
-    answers = driver.explain(missing.user, missing.name, value)["answers"]
+    answers = driver.explain(missing.user, missing.name, value).answers
     if not answers:
         return [f"the user has no value {value} then" if value is not None else "no value was seen by then"]
-    inside = answers[0]["in"]
+    inside = answers[0].in_
     state = "in" if inside else "not in"
-    facts = [fact_words(fact, answers[0]["value"]) for fact in answers[0]["why"]]
+    facts = [fact_words(fact, answers[0].value) for fact in answers[0].why]
     return [f"at that instant {state} {spelled_member(missing.name, missing.value)}: {'; '.join(facts)}"]

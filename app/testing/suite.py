@@ -14,7 +14,8 @@ from app.testing.running import Outcome, run_case
 def run_suite(path: str | Path, options: EngineOptions) -> list[Outcome]:
     """Run every case of a folder (or of one test file in it), in the order written.
 
-    Raises InputError: no tests, a case that cannot be read (CaseError), a definition that is wrong (DefinitionError).
+    Raises InputError: no tests, a case that cannot be read (CaseError), a definition that is wrong
+    (DefinitionError).
     """
     files = find_files(path)
     folder = Path(path) if Path(path).is_dir() else Path(path).parent

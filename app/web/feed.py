@@ -1,12 +1,14 @@
-"""The live changes of the whole cluster as this worker saw them: one bounded ring that every open stream reads at its own pace.
+"""The live changes of the whole cluster as this worker saw them: one bounded ring that every
+open stream reads at its own pace.
 
     first ─┐                                        ┌─ end (the number the next change gets)
            ▼                                        ▼
     … gone │ n │ n+1 │ … │ a client's cursor │ … │
-                                                     every change has a number here, and (partition, offset) everywhere
+              every change has a number here, and (partition, offset) everywhere
 
-There is no queue a client: a client is a cursor. One that falls behind the ring is told so and dropped; it comes back with the
-position it had (see `positions`) and continues, from the ring or, where the ring has gone on, from the topic itself.
+There is no queue a client: a client is a cursor. One that falls behind the ring is told so and
+dropped; it comes back with the position it had (see `stream`) and continues, from the ring or,
+where the ring has gone on, from the topic itself.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ from app.web.rates import Rates
 from app.wording.phrases import show_value
 
 
-class Entry(msgspec.Struct, gc=False, frozen=True):
-    """One change: where it is in the topic, its JSON as it was written, and what streams filter by."""
+class FeedEntry(msgspec.Struct, gc=False, frozen=True):
+    """One change: where it is in the topic, its JSON as it was written, and what streams filter
+    by."""
 
     partition: int
     offset: int
@@ -50,34 +53,38 @@ class _Seen(msgspec.Struct, gc=False):
 _decoder = msgspec.json.Decoder(_Seen)
 
 
-class Behind(Exception):
+class CursorExpired(Exception):
     """The cursor points to changes that the ring no longer holds."""
 
 
 class ChangeFeed:
     """Filled by the tail of the changes topic, read by the web; everything on one event loop.
 
-    One per worker: `ChangeFeed()`; call `close()` when the worker stops.
-    `floors[p]` is the oldest offset of partition p from which the ring is complete, `heads[p]` the next one expected.
+    One per worker: `ChangeFeed()`; call `close()` when the worker stops. `floors[p]` is the oldest
+    offset of partition p from which the ring is complete, `heads[p]` the next one expected.
     """
 
     def __init__(self, entries_max: int = limits.FEED_ENTRIES_MAX, bytes_max: int = limits.FEED_BYTES_MAX) -> None:
         self.rates = Rates()
         self.floors: dict[int, int] = {}
         self.heads: dict[int, int] = {}
-        self.history: History | None = None  # set by the tail: how to read what the ring no longer has
+        # Set by the tail: how to read what the ring no longer has.
+        self.history: History | None = None
         self.end = 0
         self.first = 0
         self.closed = False
         self.unreadable = 0
-        self._slots: list[Entry | None] = [None] * entries_max
+        self._slots: list[FeedEntry | None] = [None] * entries_max
         self._bytes = 0
         self._bytes_max = bytes_max
         self._wake = asyncio.Event()
 
-    # ---------------------------------------------------------------------------------- filling (the tail)
+    # --- filling (the tail) ----------------------------------------------------------------------
     def begin(self, starts: Mapping[int, int]) -> None:
-        """From where the tail will read each partition. A partition already known goes on; one that was made anew empties the ring."""
+        """From where the tail will read each partition.
+
+        A partition already known goes on; one that was made anew empties the ring.
+        """
         if any(offset < self.heads.get(partition, 0) for partition, offset in starts.items()):
             self._clear()
         for partition, offset in starts.items():
@@ -86,7 +93,10 @@ class ChangeFeed:
                 self.heads[partition] = offset
 
     def append(self, partition: int, offset: int, raw: bytes) -> None:
-        """One change as it was written to the topic. An offset already seen is ignored; what is not a change is counted and passed over."""
+        """One change as it was written to the topic.
+
+        An offset already seen is ignored; what is not a change is counted and passed over.
+        """
         if offset < self.heads.get(partition, 0):
             return
         self.heads[partition] = offset + 1
@@ -108,17 +118,21 @@ class ChangeFeed:
         self.closed = True
         self.notify()
 
-    # --------------------------------------------------------------------------------- reading (the streams)
-    def read(self, cursor: int, count: int) -> list[Entry]:
-        """At most `count` changes from number `cursor` on; raises `Behind` when the first of them is gone."""
+    # --- reading (the streams) -------------------------------------------------------------------
+    def read(self, cursor: int, count: int) -> list[FeedEntry]:
+        """At most `count` changes from number `cursor` on; raises `CursorExpired` when the first of
+        them is gone.
+        """
         if cursor < self.first:
-            raise Behind
+            raise CursorExpired
         size = len(self._slots)
         stop = min(self.end, cursor + count)
         return [entry for number in range(cursor, stop) if (entry := self._slots[number % size]) is not None]
 
     async def wait(self, cursor: int, seconds: float) -> bool:
-        """Wait until there is a change with number `cursor`; False when there is none after `seconds` or the feed is closed."""
+        """Wait until there is a change with number `cursor`; False when there is none after
+        `seconds` or the feed is closed.
+        """
         if cursor < self.end or self.closed:
             return not self.closed
         try:
@@ -127,9 +141,9 @@ class ChangeFeed:
             return False
         return not self.closed
 
-    def recent(self, count: int, segment: str | None = None, user: str | None = None) -> list[Entry]:
+    def recent(self, count: int, segment: str | None = None, user: str | None = None) -> list[FeedEntry]:
         """The newest `count` changes that match, newest first."""
-        found: list[Entry] = []
+        found: list[FeedEntry] = []
         size = len(self._slots)
         for number in range(self.end - 1, self.first - 1, -1):
             entry = self._slots[number % size]
@@ -139,8 +153,8 @@ class ChangeFeed:
                     break
         return found
 
-    # ------------------------------------------------------------------------------------------- the ring
-    def _put(self, entry: Entry) -> None:
+    # --- the ring --------------------------------------------------------------------------------
+    def _put(self, entry: FeedEntry) -> None:
         size = len(self._slots)
         if self.end - self.first == size:
             self._drop()
@@ -166,12 +180,14 @@ class ChangeFeed:
         self.heads.clear()
 
     def _count(self, seen: _Seen) -> None:
-        entered, exited = {"moved": (seen.to, seen.from_), "entered": (seen.segment, None)}.get(seen.change, (None, seen.segment))
+        entered, exited = {"moved": (seen.to, seen.from_), "entered": (seen.segment, None)}.get(
+            seen.change, (None, seen.segment)
+        )
         if seen.emitted_at - seen.at <= limits.PAST_MS:
             self.rates.add(seen.emitted_at, seen.at, seen.user_id, seen.value, entered, exited)
 
 
-def entry_of(partition: int, offset: int, raw: bytes) -> Entry | None:
+def entry_of(partition: int, offset: int, raw: bytes) -> FeedEntry | None:
     """A record of the changes topic as an entry; None when it is not a change."""
     seen = _look(raw)
     return None if seen is None else _entry(partition, offset, raw, seen)
@@ -184,12 +200,15 @@ def _look(raw: bytes) -> _Seen | None:
         return None
 
 
-def _entry(partition: int, offset: int, raw: bytes, seen: _Seen) -> Entry:
-    return Entry(partition, offset, raw, seen.user_id, (seen.segment, seen.group, seen.from_, seen.to), seen.value)
+def _entry(partition: int, offset: int, raw: bytes, seen: _Seen) -> FeedEntry:
+    return FeedEntry(partition, offset, raw, seen.user_id, (seen.segment, seen.group, seen.from_, seen.to), seen.value)
 
 
-def matches(entry: Entry, segment: str | None, user: str | None) -> bool:
-    """Whether a stream with these filters shows the change. `segment` is a segment's or group's name, or `name:value`."""
+def matches(entry: FeedEntry, segment: str | None, user: str | None) -> bool:
+    """Whether a stream with these filters shows the change.
+
+    `segment` is a segment's or group's name, or `name:value`.
+    """
     if user is not None and entry.user != user:
         return False
     if segment is None or segment in entry.names:

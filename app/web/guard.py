@@ -1,4 +1,5 @@
-"""What every request passes before a route sees it: the host it names, its rate, its body's size; and the headers every answer gets.
+"""What every request passes before a route sees it: the host it names, its rate, its body's size;
+and the headers every answer gets.
 
 Plain ASGI, so that streams pass through untouched.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from urllib.parse import unquote
 
@@ -16,11 +18,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.web import limits
 from app.web.problems import Problem
-from app.web.throttle import Throttle
 
 HOPS_HEADER = "hyperseg-hops"
 
-# No inline script or style, nothing from elsewhere, no framing; the console needs no more than its own files and its own stream.
+# No inline script or style, nothing from elsewhere, no framing; the console needs no more than its
+# own files and its own stream.
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
@@ -34,13 +36,16 @@ SECURITY_HEADERS = {
 
 
 class Guard:
-    """The outermost layer. `hosts` are the names besides `localhost` and literal addresses under which the server may be addressed.
+    """The outermost layer. `hosts` are the names besides `localhost` and literal addresses under
+    which the server may be addressed.
 
-    A page of another site that points its own name at the loopback address is refused by that (the name is not ours), and it
-    cannot read answers across origins, since none of ours allows it.
+    A page of another site that points its own name at the loopback address is refused by that (the
+    name is not ours), and it cannot read answers across origins, since none of ours allows it.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str] = (), monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: Iterable[str] = (), monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._app = app
         self._hosts = {"localhost", *hosts}
         self._monotonic = monotonic
@@ -62,7 +67,9 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
         if not self._known_host(headers.get("host", "")):
-            return Problem(421, "wrong-host", "Address this server by localhost, by its address, or by a name from its settings.")
+            return Problem(
+                421, "wrong-host", "Address this server by localhost, by its address, or by a name from its settings."
+            )
         if _declared_length(headers) > limits.BODY_BYTES_MAX:
             return too_large()
         address = (scope.get("client") or ("", 0))[0]
@@ -70,7 +77,9 @@ class Guard:
         seconds = throttle.wait(address, self._monotonic())
         if seconds:
             retry = str(math.ceil(seconds))
-            return Problem(429, "too-many-requests", f"Wait {seconds:.1f} s before the next request.", {"Retry-After": retry})
+            return Problem(
+                429, "too-many-requests", f"Wait {seconds:.1f} s before the next request.", {"Retry-After": retry}
+            )
         return None
 
     def _known_host(self, host: str) -> bool:
@@ -84,6 +93,14 @@ class Guard:
         return True
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a server bound to `host` is reached from its own machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def too_large() -> Problem:
     """A body above the limit."""
     return Problem(413, "too-large", f"A body may have at most {limits.BODY_BYTES_MAX} bytes.")
@@ -95,7 +112,9 @@ def _declared_length(headers: Headers) -> int:
 
 
 def _keep_slashes(scope: Scope) -> None:
-    """Leave %2F and %25 of the path encoded, so that an id with a slash is one segment of the path; routes decode them (`path_text`)."""
+    """Leave %2F and %25 of the path encoded, so that an id with a slash is one segment of the path;
+    routes decode them (`path_text`).
+    """
     raw = scope.get("raw_path")
     if raw and b"%" in raw:
         text = raw.split(b"?", 1)[0].decode("ascii", "replace")
@@ -109,7 +128,8 @@ def path_text(text: str) -> str:
 
 
 def _bounded(receive: Receive) -> Receive:
-    """The request's body, refused once it is larger than allowed (a length is not always declared)."""
+    """The request's body, refused once it is larger than allowed (a length is not always
+    declared)."""
     seen = 0
 
     async def bounded() -> Message:
@@ -132,3 +152,27 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return guarded
+
+
+class Throttle:
+    """How many requests an address may make: one token bucket each, the addresses bounded.
+
+    `rate` requests a second for each key, `burst` at once. Time is an argument, in seconds of a
+    clock that never goes back.
+    """
+
+    def __init__(self, rate: float, burst: int, keys_max: int = limits.CLIENT_ADDRESSES_MAX) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._keys_max = keys_max
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def wait(self, key: str, now: float) -> float:
+        """0.0 and the request is counted, or the seconds after which it would be let through."""
+        tokens, at = self._buckets.pop(key, (float(self._burst), now))
+        tokens = min(self._burst, tokens + (now - at) * self._rate)
+        allowed = tokens >= 1.0
+        self._buckets[key] = (tokens - 1.0 if allowed else tokens, now)
+        if len(self._buckets) > self._keys_max:
+            self._buckets.popitem(last=False)
+        return 0.0 if allowed else (1.0 - tokens) / self._rate

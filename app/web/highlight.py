@@ -1,4 +1,7 @@
-"""Expressions of the segment language cut into coloured pieces. It colours what it can and never fails."""
+"""Expressions of the segment language cut into coloured pieces.
+
+It colours what it can and never fails.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ _PIECES = re.compile(
 
 
 def highlight(expression: str) -> list[tuple[str, str]]:
-    """(kind, text) pieces that joined give `expression`; kinds: keyword · function · stream · field · text · number · operator · plain."""
+    """(kind, text) pieces that joined give `expression`; kinds: keyword · function · stream · field
+    · text · number · operator · plain.
+    """
     pieces: list[tuple[str, str]] = []
     for match in _PIECES.finditer(expression):
         kind = _kind(match, expression)

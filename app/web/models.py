@@ -1,70 +1,51 @@
-"""The JSON of the answers, as OpenAPI shows it. Instants are epoch milliseconds."""
+"""The JSON of the answers that only the web gives, beside those of `app.domain.views`. Instants are
+epoch milliseconds.
+
+More members may come with later versions; a member that is UNSET is absent.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from app.domain.members import Value
+from app.domain.views import DefinitionProblem, LocalSizes
+from app.web.ports import WorkerStatus
+
+Complete = Annotated[bool, Meta(description="Whether every partition was counted; if not, all numbers are too small.")]
+Missing = Annotated[list[str], Meta(description="The workers that gave no answer.")]
+Uncounted = Annotated[
+    list[int], Meta(description="The partitions that nobody counted, being between two workers or recovering.")
+]
 
 
-class Answer(BaseModel):
-    """Base of all answers: more members may come with later versions."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class Fact(Answer):
-    """One condition: the expression, its value and what the rule needs."""
+class SignalName(msgspec.Struct):
+    """One signal that a definition needs."""
 
     expr: str
-    value: Any
-    needs: str
-    rule: str | None = Field(None, description="`when`, `exit_when` …")
 
 
-class Membership(Answer):
-    """One membership of a user."""
-
-    segment: str
-    value: Any = Field(None, description="The `for_each` value, else null.")
-    group: str | None = None
-    since: int
-    facts: list[Fact] = Field(description="Why, as it is now.")
-
-
-class User(Answer):
-    """One user: memberships with since-when and why, profile, signals, what flips next."""
-
-    user_id: str
-    clock: int | None = Field(description="The largest event or due time that was applied.")
-    memberships: list[Membership]
-    profile: dict[str, Any]
-    consent: dict[str, Any]
-    signals: list[dict[str, Any]]
-    next_timer: int | None
-
-
-class Explanation(Answer):
-    """Why a user is in a segment or not, and when that would change with no further event."""
-
-
-class Flow(Answer):
-    """Counts of one bucket of time."""
+class Flow(msgspec.Struct):
+    """One bucket of five seconds, beginning at `at`; null is what was not measured."""
 
     at: int
-    entered: int
-    exited: int
+    size: Annotated[int | None, Meta(description="People at the bucket's end.")]
+    entered: int | None
+    exited: int | None
 
 
-class ValueSize(Answer):
-    """One membership value of a `for_each` segment."""
+class ValueSize(msgspec.Struct):
+    """One value of a `for_each` segment, and how many are in it."""
 
-    value: Any
+    value: Value | None
     size: int
 
 
-class Segment(Answer):
-    """One live definition with its size and its traffic."""
+class Segment(msgspec.Struct, kw_only=True):
+    """One definition in force with its size and its traffic, over all workers."""
 
     name: str
     title: str
@@ -75,85 +56,129 @@ class Segment(Answer):
     version: int
     digest: str
     tags: list[str]
-    signals: list[dict[str, Any]]
-    size: int = Field(description="Memberships now, over all workers; of a `for_each` segment over all values.")
-    entered_per_minute: float = Field(description="In the last minute.")
-    exited_per_minute: float
-    flap_rate: float | None = Field(
-        description="Of the last hour's changes the share that undid one less than ten minutes old; null without any."
-    )
-    sizes: list[int] | None = Field(None, description="Sizes at the ends of the newest `points` buckets of five seconds, oldest first.")
+    signals: list[SignalName]
+    size: Annotated[int, Meta(description="People in it now, each once.")]
+    memberships: Annotated[
+        int, Meta(description="People times values now: more than `size` where `for_each` gives several a user.")
+    ]
+    entered_per_minute: Annotated[int, Meta(description="In the last minute.")]
+    exited_per_minute: int
+    flap_rate: Annotated[
+        float | None,
+        Meta(
+            description=(
+                "Of the last hour's changes the share that undid one less than ten minutes old; null without any."
+            )
+        ),
+    ]
+    min_dwell: str | UnsetType = UNSET
+    cooldown: str | UnsetType = UNSET
+    for_each: str | UnsetType = UNSET
+    max_per_user: int | UnsetType = UNSET
+    owner: str | UnsetType = UNSET
+    sizes: Annotated[
+        list[int | None] | UnsetType,
+        Meta(
+            description=(
+                "Sizes at the ends of the newest `points` buckets of five seconds, oldest first; "
+                "null where not measured."
+            )
+        ),
+    ] = UNSET
 
 
-class SegmentDetail(Segment):
+class SegmentDetail(Segment, kw_only=True):
     """As in the list, with its values and its traffic over the last hour."""
 
-    values: list[ValueSize] = Field(description="A `for_each` segment's largest values; else empty.")
+    values: Annotated[list[ValueSize], Meta(description="A `for_each` segment's largest values; else empty.")]
     flow: list[Flow]
-    complete: bool
-    missing: list[str]
+    measured_since: Annotated[
+        int | None, Meta(description="Since when the worker asked has measured sizes; null before the first.")
+    ]
+    complete: Complete
+    missing: Missing
+    partitions_missing: Uncounted
 
 
-class Segments(Answer):
-    """A page of segments. `complete` is false while the workers in `missing` do not answer: sizes are then too small."""
+class Totals(msgspec.Struct, kw_only=True):
+    """Over the whole cluster and all segments, whatever part of them is asked for."""
+
+    people_known: Annotated[int, Meta(description="People of whom anything is known.")]
+    people_in_segments: Annotated[int, Meta(description="People in at least one segment.")]
+    memberships: Annotated[int, Meta(description="People times segments times values.")]
+    changes_per_minute: Annotated[int, Meta(description="Entries and exits of the last minute; a move is one of each.")]
+
+
+class SegmentPage(msgspec.Struct, kw_only=True):
+    """A page of segments."""
 
     segments: list[Segment]
-    next: str | None = Field(description="The `cursor` of the next page; null on the last.")
-    total: int
-    complete: bool
-    missing: list[str]
+    next: Annotated[str | None, Meta(description="The `cursor` of the next page; null on the last.")]
+    total: Annotated[int, Meta(description="How many segments match.")]
+    totals: Totals
+    complete: Complete
+    missing: Missing
+    partitions_missing: Uncounted
 
 
-class SizesAnswer(Answer):
-    """Members by member key (the name, or name, U+001F and the value's JSON)."""
+class SizesAnswer(LocalSizes, kw_only=True):
+    """Sizes alone: all there is to sum over workers."""
 
-    sizes: dict[str, int]
-    complete: bool
-    missing: list[str]
+    complete: Complete
+    missing: Missing
+    partitions_missing: Uncounted
 
 
-class Member(Answer):
+class Member(msgspec.Struct):
     """One member."""
 
     user_id: str
-    value: Any
+    value: Value | None
     since: int
 
 
-class Members(Answer):
+class MemberPage(msgspec.Struct, kw_only=True):
     """A page of members, ordered by value, then user id."""
 
     segment: str
+    complete: Complete
+    missing: Missing
     members: list[Member]
-    next: str | None
-    complete: bool
-    missing: list[str]
-    rows: list[tuple[str, str, int]] | None = Field(None, description="With `local=1`: member key, user, since.")
+    next: Annotated[str | None, Meta(description="The `cursor` of the next page; null on the last.")]
+    rows: Annotated[
+        list[tuple[str, str, int]] | UnsetType, Meta(description="With `local=1`: member key, user, since.")
+    ] = UNSET
 
 
-class Status(Answer):
-    """Every worker."""
+class Status(msgspec.Struct, kw_only=True):
+    """Every worker; `definitions` is what is wrong with those of the worker asked."""
 
     version: str
     now: int
     bind: str
     note: str
-    workers: list[dict[str, Any]]
-    complete: bool
-    missing: list[str]
+    workers: list[WorkerStatus]
+    definitions: list[DefinitionProblem]
+    complete: Annotated[bool, Meta(description="Whether every worker answered.")]
+    missing: Missing
 
 
-class Ready(Answer):
-    """This worker can answer."""
+class Ready(msgspec.Struct):
+    """Whether this worker can answer."""
 
     ready: bool
 
 
-class ProblemDocument(Answer):
-    """RFC 9457."""
+class ProblemDocument(msgspec.Struct):
+    """RFC 9457; some kinds have members of their own (`reasons`, `errors`)."""
 
     type: str
     title: str
     status: int
     detail: str
     instance: str
+
+
+def as_json(content: Any) -> Any:
+    """The answer as plain JSON types, members that are UNSET left out."""
+    return msgspec.to_builtins(content)

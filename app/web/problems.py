@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from fastapi import FastAPI, Request
@@ -14,8 +14,26 @@ from app.domain.errors import HypersegError, InputError, Unreachable, UsageError
 
 MEDIA_TYPE = "application/problem+json"
 
+ProblemKind = Literal[
+    "not-found",
+    "unknown-user",
+    "unknown-segment",
+    "invalid-request",
+    "method-not-allowed",
+    "too-large",
+    "too-many-requests",
+    "too-many-streams",
+    "wrong-host",
+    "not-ready",
+    "no-owner",
+    "worker-unreachable",
+    "loop",
+    "internal",
+    "http",
+]
+
 # What each kind means; the part after the last colon is the machine-readable name.
-TITLES = {
+TITLES: dict[ProblemKind, str] = {
     "not-found": "There is nothing here",
     "unknown-user": "No such user",
     "unknown-segment": "No such segment",
@@ -35,9 +53,14 @@ TITLES = {
 
 
 class Problem(Exception):
-    """Raised anywhere in a route: answered as a problem document. `more` are members of their own (`reasons`, `retry_after` …)."""
+    """Raised anywhere in a route: answered as a problem document.
 
-    def __init__(self, status: int, kind: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> None:
+    `more` are members of their own (`reasons`, `retry_after` …).
+    """
+
+    def __init__(
+        self, status: int, kind: ProblemKind, detail: str, headers: dict[str, str] | None = None, **more: Any
+    ) -> None:
         self.status = status
         self.kind = kind
         self.detail = detail
@@ -47,7 +70,12 @@ class Problem(Exception):
 
     def document(self, instance: str) -> dict[str, Any]:
         """The members of the document; `instance` is the path that was asked for."""
-        head = {"type": f"urn:hyperseg:problem:{self.kind}", "title": TITLES[self.kind], "status": self.status, "detail": self.detail}
+        head = {
+            "type": f"urn:hyperseg:problem:{self.kind}",
+            "title": TITLES[self.kind],
+            "status": self.status,
+            "detail": self.detail,
+        }
         return {**head, "instance": instance, **self.more}
 
     def response(self, instance: str) -> Response:
@@ -81,8 +109,11 @@ def as_problem(error: Exception) -> Problem:
 
 
 def _http(error: HTTPException) -> Problem:
-    kind = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}.get(error.status_code, "http")
-    detail = {404: "No route has this path.", 405: "The path is there, but not for this method."}.get(error.status_code, str(error.detail))
+    kinds: dict[int, ProblemKind] = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}
+    kind = kinds.get(error.status_code, "http")
+    detail = {404: "No route has this path.", 405: "The path is there, but not for this method."}.get(
+        error.status_code, str(error.detail)
+    )
     return Problem(error.status_code, kind, detail, dict(error.headers or {}))
 
 

@@ -1,7 +1,9 @@
-"""How many entered and left each segment, minute by minute, counted from the changes as they pass."""
+"""How many entered and left each segment, minute by minute, counted from the changes as they
+pass."""
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 
@@ -9,9 +11,11 @@ from app.web import limits
 
 
 class Rates:
-    """Counts of the last hour in buckets of `RATE_BUCKET_MS`, by segment name. A `moved` counts as leaving one and entering another.
+    """Counts of the last hour in buckets of `RATE_BUCKET_MS`, by segment name. A `moved` counts as
+    leaving one and entering another.
 
-    Buckets are by the wall clock at emission: they say what the system did when. Flapping is by the changes' own instants.
+    Buckets are by the wall clock at emission: they say what the system did when. Flapping is by the
+    changes' own instants.
     """
 
     def __init__(self) -> None:
@@ -31,7 +35,7 @@ class Rates:
                 counts[index] += 1
                 counts[2] += self._flapped(at, user, name, value)
 
-    def per_minute(self, segment: str, now: int) -> tuple[float, float]:
+    def per_minute(self, segment: str, now: int) -> tuple[int, int]:
         """(entered, exited) in the minute before `now`."""
         entered = exited = 0
         for start, counts in reversed(self._buckets):
@@ -43,15 +47,24 @@ class Rates:
                 exited += found[1]
         return entered, exited
 
+    def all_per_minute(self, now: int) -> int:
+        """Entries and exits of all segments in the minute before `now`."""
+        recent = itertools.takewhile(lambda bucket: bucket[0] > now - 60_000, reversed(self._buckets))
+        return sum([counts[0] + counts[1] for _, by_segment in recent for counts in by_segment.values()])
+
     def series(self, segment: str, now: int, points: int) -> list[tuple[int, int, int]]:
-        """The newest `points` buckets up to `now`, oldest first: (start, entered, exited), zeros where nothing happened."""
+        """The newest `points` buckets up to `now`, oldest first: (start, entered, exited), zeros
+        where nothing happened.
+        """
         last = now - now % limits.RATE_BUCKET_MS
         have = {start: counts.get(segment) for start, counts in self._buckets}
         starts = range(last - (points - 1) * limits.RATE_BUCKET_MS, last + 1, limits.RATE_BUCKET_MS)
         return [(start, *_two(have.get(start))) for start in starts]
 
     def flap_rate(self, segment: str) -> float | None:
-        """Of the last hour's changes of a segment the share that undid a change younger than `FLAP_WITHIN_MS`; None without any."""
+        """Of the last hour's changes of a segment the share that undid a change younger than
+        `FLAP_WITHIN_MS`; None without any.
+        """
         total = flapped = 0
         for counts in self._of(segment):
             total += counts[0] + counts[1]
@@ -65,7 +78,10 @@ class Rates:
                 yield found
 
     def _bucket(self, start: int) -> dict[str, list[int]] | None:
-        """The bucket of an instant; None for one older than all that are kept. Partitions may run a little apart, so it looks back."""
+        """The bucket of an instant; None for one older than all that are kept.
+
+        Partitions may run a little apart, so it looks back.
+        """
         if not self._buckets or start > self._buckets[-1][0]:
             self._buckets.append((start, {}))
         for known, counts in reversed(self._buckets):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +13,10 @@ import jinja2
 from starlette.responses import Response
 
 from app.domain import limits as domain_limits
+from app.domain.views import Membership, SignalRow, Transition
 from app.web.highlight import highlight
 from app.wording.phrases import duration_words, fill, phrase, show
-from app.wording.words import change_words, fact_words, member_name
+from app.wording.words import fact_words, member_name
 
 _FOLDER = Path(__file__).parent
 STATIC = _FOLDER / "static"
@@ -22,7 +24,10 @@ _SPARK_WIDTH, _SPARK_HEIGHT = 120, 32
 
 
 class Pages:
-    """Renders the console's templates. `version` names the static files, so that a new release is loaded afresh."""
+    """Renders the console's templates.
+
+    `version` names the static files, so that a new release is loaded afresh.
+    """
 
     def __init__(self, title: str, version: str) -> None:
         loader = jinja2.FileSystemLoader(_FOLDER / "templates")
@@ -31,17 +36,20 @@ class Pages:
         )
         self._environment.globals.update(app_title=title, app_version=version)
         self._environment.filters.update(
-            number=number,
-            rate=rate,
-            instant=instant,
-            spark=spark,
-            path=path,
-            show=show,
-            length=duration_words,
-            words=words,
+            count=len,
             facts=fact_words,
+            highlight=highlight,
+            instant=instant,
+            member=_member,
+            membership=member_name,
+            number=number,
+            path=path,
+            rate=rate,
+            show=show,
+            signal=signal_value,
+            spark=spark,
+            words=words,
         )
-        self._environment.filters.update(highlight=highlight, member=_member, change_words=change_words, count=len, signal=signal_value)
 
     def page(self, template: str, status: int = 200, **values: Any) -> Response:
         """The page as an answer; never cached, so that going back shows the present."""
@@ -78,30 +86,40 @@ def words(expression: str, each: object = None) -> str:
     return fill(phrase(expression), each)
 
 
-def _member(row: dict[str, Any]) -> str:
-    return member_name(row.get("segment"), row.get("value"))
+def _member(row: Membership | Transition) -> str:
+    return member_name(row.segment, row.value)
 
 
-def signal_value(signal: dict[str, Any]) -> str:
+def signal_value(signal: SignalRow) -> str:
     """A signal's value, durations as such."""
-    value = signal.get("value")
-    is_time = str(signal.get("expr", "")).startswith("since")
-    said = duration_words(value) if is_time and isinstance(value, int | float) and not isinstance(value, bool) else show(value)
-    return ("about " if signal.get("approximate") else "") + said + (" or more" if signal.get("or_more") else "")
+    value = signal.value
+    is_time = signal.expr.startswith("since") and isinstance(value, int | float) and not isinstance(value, bool)
+    said = duration_words(value) if is_time else show(value)
+    return ("about " if signal.approximate else "") + said + (" or more" if signal.or_more else "")
 
 
-def spark(sizes: Sequence[int]) -> dict[str, str]:
-    """The paths (`line`, `area`) of a sparkline in a box of 120 × 32."""
-    if len(sizes) < 2:
+def spark(sizes: Sequence[int | None]) -> dict[str, str]:
+    """The paths (`line`, `area`) of a sparkline in a box of 120 × 32; nothing is drawn where
+    nothing was measured.
+    """
+    measured = [size for size in sizes if size is not None]
+    if not measured or len(sizes) < 2:
         return {"line": "", "area": ""}
-    low, high = min(sizes), max(sizes)
-    span = (high - low) or 1
+    low, high = min(measured), max(measured)
     step = _SPARK_WIDTH / (len(sizes) - 1)
-    flat = high == low
-    points = [(index * step, _SPARK_HEIGHT / 2 if flat else _y(size, low, span)) for index, size in enumerate(sizes)]
-    line = "M" + "L".join([f"{x:.1f} {y:.1f}" for x, y in points])
-    return {"line": line, "area": f"{line}L{_SPARK_WIDTH} {_SPARK_HEIGHT}L0 {_SPARK_HEIGHT}Z"}
+    lines, areas = [], []
+    for known, run in itertools.groupby(enumerate(sizes), key=lambda point: point[1] is not None):
+        if known:
+            points = [(index * step, _y(size, low, high)) for index, size in run if size is not None]
+            if len(points) == 1:
+                points = [(max(0.0, points[0][0] - step / 2), points[0][1]), points[0]]
+            line = "M" + "L".join([f"{x:.1f} {y:.1f}" for x, y in points])
+            lines.append(line)
+            areas.append(f"{line}L{points[-1][0]:.1f} {_SPARK_HEIGHT}L{points[0][0]:.1f} {_SPARK_HEIGHT}Z")
+    return {"line": "".join(lines), "area": "".join(areas)}
 
 
-def _y(size: int, low: int, span: int) -> float:
-    return _SPARK_HEIGHT - 3 - (size - low) / span * (_SPARK_HEIGHT - 6)
+def _y(size: int, low: int, high: int) -> float:
+    if low == high:
+        return _SPARK_HEIGHT / 2 if size else _SPARK_HEIGHT - 3.0
+    return _SPARK_HEIGHT - 3 - (size - low) / (high - low) * (_SPARK_HEIGHT - 6)

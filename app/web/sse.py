@@ -1,4 +1,6 @@
-"""Server-sent events as an ASGI answer: pieces are sent as they come, a gone or stuck client ends it."""
+"""Server-sent events as an ASGI answer: pieces are sent as they come, a gone or stuck client ends
+it.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,16 @@ from starlette.types import Receive, Scope, Send
 from app.web import limits
 from app.web.metrics import WebMetrics
 
-_HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
+_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+]
 
 
 class EventStreamResponse(Response):
-    """Sends `pieces` until they end, the client leaves, or its socket takes nothing for `STREAM_SEND_SECONDS_MAX`.
+    """Sends `pieces` until they end, the client leaves, or its socket takes nothing for
+    `STREAM_SEND_SECONDS_MAX`.
 
     It is in `open_streams` as long as it runs, which is how their number is limited.
     """

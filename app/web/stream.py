@@ -1,34 +1,41 @@
 """One client's stream of changes: where it begins, what it is sent, how it ends.
 
-Everything that is sent is a server-sent event whose `id` is the client's position (see `positions`):
+Everything that is sent is a server-sent event whose `id` is the client's *position*: for each
+partition of the topic the next offset to send, written as `0-120.1-98` (partition, offset; `.`
+between; ascending). A browser gives it back as `Last-Event-ID`, and it means the same on every
+worker, whatever order that worker saw the partitions in.
 
-    change   the change's JSON as it is in the topic (with `words=1` also `words`, the same in plain English)
-    gap      older changes the client asked for are no longer kept; {"partitions": {"0": {"from": 17, "to": 90}}}
+    change   the change's JSON as it is in the topic (with `words=1` also in plain English)
+    gap      older changes are no longer kept; {"partitions": {"0": {"from": 17, "to": 90}}}
     skipped  changes left out because of `per_second`; {"count": 812}
     dropped  the client is too slow; the stream ends, and connecting again continues at the id
     closing  the worker stops; connect again (to any worker)
 
-An event without data (a comment and an id) is the heartbeat: it keeps the connection and the position fresh.
+An event without data (a comment and an id) is the heartbeat: it keeps the connection and the
+position fresh.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 import orjson
 
 from app.domain.errors import Unreachable
 from app.web import limits
-from app.web.feed import Behind, ChangeFeed, Entry, entry_of, matches
+from app.web.feed import ChangeFeed, CursorExpired, FeedEntry, entry_of, matches
 from app.web.metrics import WebMetrics
-from app.web.positions import encode_position
+
+PARTITIONS_MAX = 1_024  # one topic's; more would not fit a request head
+_FORM = re.compile(r"\d{1,6}-\d{1,19}(\.\d{1,6}-\d{1,19})*")
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class StreamRequest:
     """What a client asked for. `after` None: from now on. `per_second` 0: all."""
 
     segment: str | None = None
@@ -42,33 +49,42 @@ class ChangeStream:
     """The events for one client. `render` turns a change's JSON into what is sent of it."""
 
     def __init__(
-        self, feed: ChangeFeed, wish: Wish, render: Callable[[bytes], bytes], metrics: WebMetrics, readers: asyncio.Semaphore
+        self,
+        feed: ChangeFeed,
+        request: StreamRequest,
+        render: Callable[[bytes], bytes],
+        metrics: WebMetrics,
+        readers: asyncio.Semaphore,
     ) -> None:
         self._feed = feed
-        self._wish = wish
+        self._request = request
         self._render = render
         self._metrics = metrics
         self._readers = readers
-        self._cursor = feed.end if wish.after is None else feed.first
-        self._position = _start(feed, wish)
+        self._cursor = feed.end if request.after is None else feed.first
+        self._position = _start(feed, request)
         self._window = 0
         self._sent = 0
         self._skipped = 0
         self._said = -1
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The stream, in pieces of whole events; ends when the client is dropped or the worker stops."""
+        """The stream, in pieces of whole events; ends when the client is dropped or the worker
+        stops.
+        """
         yield b"retry: %d\n%s" % (limits.STREAM_RETRY_MS, self._beat())
         async for piece in self._catch_up():
             yield piece
         while not self._feed.closed:
             try:
                 entries = self._feed.read(self._cursor, limits.STREAM_BATCH_MAX)
-            except Behind:
+            except CursorExpired:
                 yield self._end("behind")
                 return
             self._cursor += len(entries)
-            piece = b"".join([self._event(entry) for entry in entries if self._wanted(entry)]) + self._said_skipped()
+            events = [self._event(entry) for entry in entries if self._wanted(entry)]
+            self._metrics.streamed.inc(len(events))
+            piece = b"".join(events) + self._said_skipped()
             if piece:
                 yield piece
             if not entries and not await self._feed.wait(self._cursor, limits.STREAM_HEARTBEAT_SECONDS):
@@ -76,12 +92,14 @@ class ChangeStream:
         self._metrics.dropped("closing")
         yield self._control("closing", {"detail": "This worker stops; connect again."})
 
-    # -------------------------------------------------------------------------------------- catching up
+    # --- catching up -----------------------------------------------------------------------------
     async def _catch_up(self) -> AsyncIterator[bytes]:
-        """What the client missed and the ring no longer has, read from the topic, until the ring goes on from there."""
+        """What the client missed and the ring no longer has, read from the topic, until the ring
+        goes on from there.
+        """
         await self._disbelieve()
         for _ in range(limits.CATCH_UP_ROUNDS_MAX):
-            self._cursor = self._feed.first if self._wish.after is not None else self._cursor
+            self._cursor = self._feed.first if self._request.after is not None else self._cursor
             missing = self._missing()
             if not missing:
                 return
@@ -95,7 +113,8 @@ class ChangeStream:
         # Still behind: the first read of the ring says so.
 
     async def _disbelieve(self) -> None:
-        """A position past the topic's end is of another topic (a broker made anew): then all that is here is new to the client.
+        """A position past the topic's end is of another topic (a broker made anew): then all that
+        is here is new to the client.
 
         A position past only this worker's tail is honest: another worker was quicker.
         """
@@ -119,41 +138,44 @@ class ChangeStream:
         assert history is not None
         starts = {p: begin for p, (begin, _) in missing.items()}
         ends = {p: end for p, (_, end) in missing.items()}
+        again = 0
         async with self._readers:
             try:
                 async for partition, offset, raw in history.read(starts, ends):
                     entry = entry_of(partition, offset, raw)
                     if entry is not None and self._wanted(entry):
+                        again += 1
                         yield self._event(entry)
             except Unreachable:
                 yield self._gap({p: (self._position[p], end) for p, end in ends.items()})
+            finally:
+                self._metrics.streamed.inc(again)
 
     def _advance(self, missing: dict[int, tuple[int, int]]) -> None:
         for partition, (_, end) in missing.items():
             self._position[partition] = max(self._position[partition], end)
 
-    # ------------------------------------------------------------------------------------------- events
-    def _wanted(self, entry: Entry) -> bool:
+    # --- events ----------------------------------------------------------------------------------
+    def _wanted(self, entry: FeedEntry) -> bool:
         """Whether to send the change; moves the position past it either way."""
         if entry.offset < self._position.get(entry.partition, 0):
             return False
         self._position[entry.partition] = entry.offset + 1
-        return matches(entry, self._wish.segment, self._wish.user) and self._within_rate()
+        return matches(entry, self._request.segment, self._request.user) and self._within_rate()
 
     def _within_rate(self) -> bool:
-        if not self._wish.per_second:
+        if not self._request.per_second:
             return True
         second = int(time.monotonic())
         if second != self._window:
             self._window, self._sent = second, 0
         self._sent += 1
-        if self._sent <= self._wish.per_second:
+        if self._sent <= self._request.per_second:
             return True
         self._skipped += 1
         return False
 
-    def _event(self, entry: Entry) -> bytes:
-        self._metrics.streamed.inc()
+    def _event(self, entry: FeedEntry) -> bytes:
         return b"id: %s\nevent: change\ndata: %s\n\n" % (self._id(), self._render(entry.raw))
 
     def _said_skipped(self) -> bytes:
@@ -165,11 +187,15 @@ class ChangeStream:
         return self._control("skipped", {"count": count})
 
     def _gap(self, ranges: dict[int, tuple[int, int]]) -> bytes:
-        return self._control("gap", {"partitions": {str(p): {"from": begin, "to": end} for p, (begin, end) in ranges.items()}})
+        return self._control(
+            "gap", {"partitions": {str(p): {"from": begin, "to": end} for p, (begin, end) in ranges.items()}}
+        )
 
     def _end(self, reason: str) -> bytes:
         self._metrics.dropped(reason)
-        return self._control("dropped", {"reason": reason, "detail": "Too slow for the changes; connect again to continue here."})
+        return self._control(
+            "dropped", {"reason": reason, "detail": "Too slow for the changes; connect again to continue here."}
+        )
 
     def _control(self, kind: str, data: dict[str, object]) -> bytes:
         return b"id: %s\nevent: %s\ndata: %s\n\n" % (self._id(), kind.encode(), orjson.dumps(data))
@@ -181,18 +207,37 @@ class ChangeStream:
         return encode_position(self._position).encode()
 
 
-def _start(feed: ChangeFeed, wish: Wish) -> dict[int, int]:
-    """The client's position, completed by partitions it has not heard of (new ones: all the ring has of them)."""
-    if wish.after is None:
+def _start(feed: ChangeFeed, request: StreamRequest) -> dict[int, int]:
+    """The client's position, completed by partitions it has not heard of (new ones: all the ring
+    has of them).
+    """
+    if request.after is None:
         return dict(feed.heads)
-    known = {p: at for p, at in wish.after.items() if p in feed.heads}
+    known = {p: at for p, at in request.after.items() if p in feed.heads}
     return {**feed.floors, **known}
 
 
 def _trim(missing: dict[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:
-    """Shorten `missing` to the newest records that one client may read again; gives what was cut off."""
+    """Shorten `missing` to the newest records that one client may read again; gives what was cut
+    off.
+    """
     share = limits.RESUME_RECORDS_MAX // len(missing)
     cut = {p: (begin, end - share) for p, (begin, end) in missing.items() if end - begin > share}
     for p, (_, end) in cut.items():
         missing[p] = (end, missing[p][1])
     return cut
+
+
+def encode_position(position: Mapping[int, int]) -> str:
+    """The place as text; of no partitions the empty string."""
+    return ".".join([f"{partition}-{offset}" for partition, offset in sorted(position.items())])
+
+
+def decode_position(text: str) -> dict[int, int] | None:
+    """The place a text names; None when it is not one (a client's own id, another product's)."""
+    if not text.isascii() or _FORM.fullmatch(text) is None:
+        return None
+    pairs = [pair.split("-") for pair in text.split(".")]
+    if len(pairs) > PARTITIONS_MAX:
+        return None
+    return {int(partition): int(offset) for partition, offset in pairs}

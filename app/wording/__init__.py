@@ -1,1 +1,2 @@
-"""Rules, facts and changes in plain English: one wording for the console, the terminal and the API. Pure."""
+"""Rules, facts and changes in plain English: one wording for the console, the terminal and the API.
+Pure."""

@@ -1,22 +1,26 @@
-"""How far a condition that fails is from holding, in words: "2 more clicks", "120.50 more", "in 3 hours 20 minutes". Pure."""
+"""How far a condition that fails is from holding, in words: "2 more clicks", "120.50 more", "in 3
+hours 20 minutes". Pure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
+from msgspec import UNSET
+
+from app.domain.changes import Fact
+from app.domain.time import duration_ms
 from app.rules import ast
 from app.rules.ast import Node
-from app.rules.needs import AGES
-from app.rules.parser import duration_ms
-from app.wording.phrases import duration_words, fill, selector_words, show, tree, without_article
+from app.rules.functions import row_of
+from app.wording.phrases import duration_words, fill, noun, show, tree, without_article
 
 _OPPOSITE = {">=": "<", "<": ">=", ">": "<=", "<=": ">", "==": "!=", "!=": "=="}
 
 
 def negated(needs: str) -> str:
-    """What the opposite of a condition needs: `>= 3` → `< 3`, `true` → `false`, `not in ["a"]` → `in ["a"]`."""
+    """What the opposite of a condition needs: `>= 3` → `< 3`, `true` → `false`, `not in ["a"]` →
+    `in ["a"]`."""
     operator, _, operand = needs.partition(" ")
     if needs in ("true", "false"):
         return "false" if needs == "true" else "true"
@@ -25,26 +29,30 @@ def negated(needs: str) -> str:
     return needs.removeprefix("not ") if needs.startswith("not ") else f"not {needs}"
 
 
-def distance(fact: Mapping[str, Any], each: Any = None) -> str:
-    """What is missing for a fact whose `needs` is not met; empty where there is no such thing as nearer."""
-    node, value, needs = tree(str(fact.get("expr", ""))), fact.get("value"), str(fact.get("needs", ""))
+def distance(fact: Fact, each: Any = None) -> str:
+    """What is missing for a fact whose `needs` is not met; empty where there is no such thing as
+    nearer."""
+    node, value, needs = tree(fact.expr), fact.value, fact.needs
     if isinstance(value, bool) or value is None:
         return fill(_missing(node, needs), each) if not value else ""
-    gap = _gap(value, needs, fact.get("against")) if isinstance(value, int | float) else None
-    return "" if node is None or not gap else fill(_said(node, gap, bool(fact.get("or_more"))), each)
+    gap = (
+        _gap(value, needs, None if fact.against is UNSET else fact.against) if isinstance(value, int | float) else None
+    )
+    return "" if node is None or not gap else fill(_said(node, gap, fact.or_more), each)
 
 
 def _missing(node: Node | None, needs: str) -> str:
     """Of something that is not there at all."""
     match node:
-        case ast.Aggregate(fn, (ast.Events() | ast.Chain()) as selector, _, _, _) if fn != "any" and needs != "null":
+        case ast.Aggregate(fn, (ast.Events() | ast.Chain()) as selector) if fn != "any" and needs != "null":
             return f"no {without_article(selector)} yet"
         case _:
             return ""
 
 
 def _gap(value: float, needs: str, against: Any) -> float:
-    """How much must be added to `value` (negative: taken away) for it to satisfy `needs`; 0 where numbers do not tell.
+    """How much must be added to `value` (negative: taken away) for it to satisfy `needs`; 0 where
+    numbers do not tell.
 
     Strict bounds of whole numbers are the next whole number.
     """
@@ -74,34 +82,16 @@ def _number(text: str) -> float | None:
 
 
 def _said(node: Node, gap: float, at_least: bool) -> str:
-    match node:
-        case ast.Aggregate(fn, _, _, _, _) if fn in AGES:
+    what = ""
+    if isinstance(node, ast.Aggregate):
+        row = row_of(node)
+        if row.motion == "age":
             return f"in {duration_words(gap)}" if gap > 0 else f"{duration_words(-gap)} too long ago"
-        case ast.Aggregate(fn, selector, path, _, _):
-            what = _counted(fn, selector, path or (), abs(gap) != 1)
-        case _:
-            what = ""
+        what = noun(node, row.missing, plural=abs(gap) != 1)
     amount = f"{'at least ' if at_least else ''}{_amount(abs(gap))}"
     if not what:
         return f"{amount} {'more' if gap > 0 else 'less'}"
     return f"{amount} more {what}" if gap > 0 else f"{amount} fewer {what}"
-
-
-def _counted(fn: str, selector: Node, path: tuple[str, ...], plural: bool) -> str:
-    many = selector_words(selector, plural=True)
-    match fn:
-        case "count" if isinstance(selector, ast.Events):
-            return selector_words(selector, plural)
-        case "count":
-            return f"{'times' if plural else 'time'} of {many}"
-        case "days":
-            return f"{'days' if plural else 'day'} with {many}"
-        case "session_count":
-            return f"{'sessions' if plural else 'session'} with {many}"
-        case "distinct":
-            return f"different {' '.join(path)} {'values' if plural else 'value'} of {many}"
-        case _:
-            return ""
 
 
 def _amount(number: float) -> str:

@@ -1,25 +1,30 @@
-"""Expressions of the segment language in plain English: `count(cart, last 7d)` → "carts in the last 7 days". Pure."""
+"""Expressions of the segment language in plain English: `count(cart, last 7d)` → "carts in the last
+7 days". Pure."""
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, assert_never
 
 from app.domain import limits
 from app.domain.errors import DefinitionError
+from app.domain.time import WRITTEN_UNITS_MS
 from app.rules import ast, text
 from app.rules.ast import Node
+from app.rules.functions import row_of
 from app.rules.parser import parse
 
 _OPS = {"==": "=", "!=": "≠", "<": "<", "<=": "≤", ">": ">", ">=": "≥", "*": "×", "+": "+", "-": "−", "/": "÷"}
-_UNITS = ((limits.DAY_MS, "day"), (limits.HOUR_MS, "hour"), (limits.MINUTE_MS, "minute"), (limits.SECOND_MS, "second"))
+_UNITS = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
 _TEXT_TESTS = {"contains": "containing", "starts_with": "beginning with", "ends_with": "ending with"}
-EACH = "\N{OBJECT REPLACEMENT CHARACTER}"  # stands for the for_each value until somebody knows it: `fill`
+# Stands for the for_each value until somebody knows it: `fill`.
+EACH = "\N{OBJECT REPLACEMENT CHARACTER}"
 
 
 @lru_cache(maxsize=4_096)
 def tree(expression: str) -> Node | None:
-    """The tree of an expression; None for a text that is none (a fact written by another version)."""
+    """The tree of an expression; None for a text that is none (a fact written by another
+    version)."""
     try:
         return parse(expression)
     except (DefinitionError, RecursionError):
@@ -28,23 +33,25 @@ def tree(expression: str) -> Node | None:
 
 @lru_cache(maxsize=8_192)
 def phrase(expression: str) -> str:
-    """What an expression's value is, in words; the expression itself where there are none for it."""
+    """What an expression's value is, in words; the expression itself where there are none for
+    it."""
     node = tree(expression)
     return expression if node is None else value_phrase(node)
 
 
 def duration_words(ms: float) -> str:
-    """A length of time as people say it, in its two largest units: "1 day 3 hours", "24 h" for exactly a day."""
+    """A length of time as people say it, in its two largest units: "1 day 3 hours", "24 h" for
+    exactly a day."""
     if ms == limits.DAY_MS:
         return "24 h"
     if abs(ms) < limits.SECOND_MS:
         return f"{ms:g} ms"
     parts: list[str] = []
     rest = int(abs(ms))
-    for size, unit in _UNITS:
+    for unit, size in WRITTEN_UNITS_MS:
         count, rest = divmod(rest, size)
-        if count and len(parts) < 2:
-            parts.append(f"{count} {unit}{'s' if count > 1 else ''}")
+        if count and unit in _UNITS and len(parts) < 2:
+            parts.append(f"{count} {_UNITS[unit]}{'s' if count > 1 else ''}")
         elif parts:
             break
     return ("−" if ms < 0 else "") + " ".join(parts)
@@ -69,12 +76,15 @@ def window_words(window: ast.Window) -> str:
             return "in this session"
         case "range":
             return f"from {window.start} to {window.end}"
-        case kind:
-            return kind
+        case "today" | "this week" | "this month":
+            return window.kind
+        case _:
+            assert_never(window.kind)
 
 
 def selector_words(node: Node, plural: bool = False) -> str:
-    """The events a selector chooses: "clicks with category yoga", "a cart followed by a purchase within 30 minutes"."""
+    """The events a selector chooses: "clicks with category yoga", "a cart followed by a purchase
+    within 30 minutes"."""
     match node:
         case ast.Events(stream, where):
             action, rest = _action(where)
@@ -121,16 +131,24 @@ def _value(node: Node, windowed: bool) -> str:
             return f"{_value(left, True)} {_OPS[op]} {_value(right, True)}"
         case ast.Held(condition, ms):
             return f"{duration_words(ms)} without a break: {value_phrase(condition)}"
+        case (
+            ast.ListOf() | ast.Not() | ast.And() | ast.Or() | ast.In() | ast.Between() | ast.TextTest()
+            | ast.Matches() | ast.IsNull()
+            | ast.WithinKm() | ast.Events() | ast.Chain() | ast.Absence()
+        ):  # fmt: skip
+            return text.text(node)
         case _:
-            return _atom(node)
+            return _leaf(node)
 
 
-def _factor(op: str, node: Node, windowed: bool) -> str:
-    said = _value(node, windowed)
-    return f"({said})" if op in "*/" and isinstance(node, ast.Arith) and node.op in "+-" else said
+_Leaf = (
+    ast.Literal | ast.Duration | ast.Each | ast.Profile | ast.Consent | ast.SegmentRef | ast.Prediction
+    | ast.Bucket | ast.Calendar
+    | ast.Field
+)  # fmt: skip
 
 
-def _atom(node: Node) -> str:
+def _leaf(node: _Leaf) -> str:
     match node:
         case ast.Literal(value, _):
             return show(value)
@@ -149,40 +167,51 @@ def _atom(node: Node) -> str:
         case ast.Bucket(salt):
             return f"bucket of {salt}"
         case ast.Calendar(fn):
-            return {"hour": "hour of the day", "weekday": "day of the week", "date": "date"}.get(fn, fn)
+            return _CALENDAR[fn]
         case ast.Field(path):
             return _field(path)
         case _:
-            return text.text(node)
+            assert_never(node)
+
+
+_CALENDAR: dict[ast.CalendarFn, str] = {"hour": "hour of the day", "weekday": "day of the week", "date": "date"}
+
+
+def _factor(op: str, node: Node, windowed: bool) -> str:
+    said = _value(node, windowed)
+    return f"({said})" if op in "*/" and isinstance(node, ast.Arith) and node.op in "+-" else said
 
 
 def _aggregate(node: ast.Aggregate) -> str:
-    many, field = selector_words(node.selector, plural=True), _field(node.field or ())
-    match node.fn:
-        case "count":
-            return many if isinstance(node.selector, ast.Events) else f"times of {many}"
-        case "any":
-            return with_article(node.selector)
-        case "days":
-            return f"days with {many}"
-        case "sum":
-            return f"total {field} of {many}"
-        case "avg" | "min" | "max":
-            return f"{ {'avg': 'average', 'min': 'smallest', 'max': 'largest'}[node.fn] } {field} of {many}"
-        case "distinct":
-            return f"different {field} values of {many}"
-        case "top":
-            return f"most frequent {field} of {many}"
-        case "first" | "last":
-            return f"{field} of the {'first' if node.fn == 'first' else 'latest'} {selector_words(node.selector)}"
-        case "since" | "since_first":
-            return f"time since the {'latest' if node.fn == 'since' else 'first'} {selector_words(node.selector)}"
-        case "decay":
-            return f"fading {field + ' of ' if field else ''}{many} (half after {duration_words(node.half_life_ms)})"
-        case "session_count":
-            return f"sessions with {many}"
-        case _:
-            return text.text(node)
+    return noun(node, row_of(node).noun)
+
+
+def noun(node: ast.Aggregate, template: str, plural: bool = True) -> str:
+    """The words of a row of `app.rules.functions` for one aggregate: `{one}` and `{many}` are its
+    events, `{a}` one of them with its article, `{events}` the events themselves or how many times a
+    pattern occurred, `{field}`, `{of_field}` and `{name}` what is read of them, `{parameter}` the
+    constant, `{s}` the plural."""
+    selector, field = node.selector, _field(node.field or ())
+    many = selector_words(selector, plural=True)
+    times = (
+        selector_words(selector, plural)
+        if isinstance(selector, ast.Events)
+        else f"time{'s' if plural else ''} of {many}"
+    )
+    parameter = row_of(node).parameter
+    return template.format(
+        a=with_article(selector),
+        one=selector_words(selector),
+        many=many,
+        events=times,
+        field=field,
+        name=" ".join(node.field or ()),
+        of_field=f"{field} of " if field else "",
+        parameter=duration_words(node.parameter or 0)
+        if parameter and parameter.kind == "duration"
+        else show(node.parameter),
+        s="s" if plural else "",
+    )
 
 
 def _action(where: Node | None) -> tuple[str, tuple[Node, ...]]:
@@ -202,7 +231,7 @@ def _filter(conditions: tuple[Node, ...]) -> str:
 def _condition(node: Node) -> str:
     match node:
         case ast.Compare("==", ast.Field(path), (ast.Literal() | ast.Each()) as right):
-            return f"{_field(path)} {_atom(right)}"
+            return f"{_field(path)} {_value(right, True)}"
         case ast.Compare(op, left, right):
             return f"{_value(left, True)} {_OPS[op]} {_value(right, True)}"
         case ast.TextTest(op, left, right):
@@ -223,11 +252,11 @@ def _noun(stream: str, plural: bool) -> str:
     return noun + "s" if plural and not noun.endswith("s") else noun
 
 
-def _field(path: tuple[str, ...]) -> str:
+def _field(path: ast.Path) -> str:
     return " ".join(path).replace("_", " ")
 
 
-def _same(on: tuple[str, ...] | None) -> str:
+def _same(on: ast.Path | None) -> str:
     return f" (same {_field(on)})" if on else ""
 
 

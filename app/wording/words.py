@@ -1,11 +1,18 @@
-"""Changes and their facts in plain English: why somebody entered or left, for a person who did not write the rule. Pure."""
+"""Changes and their facts in plain English: why somebody entered or left, for a person who did not
+write the rule. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+from msgspec import UNSET
+
+from app.domain.changes import Fact
+from app.domain.views import Part
 from app.rules import ast
+from app.rules.functions import row_of
 from app.wording.phrases import (
     duration_words,
     fill,
@@ -24,28 +31,32 @@ _LEAVING = "exit_when"  # its facts are said as such; those of the other rules s
 
 
 def change_words(change: Mapping[str, Any]) -> dict[str, Any]:
-    """`headline` ("entered", "left", "moved"), `cause` and `reasons` of a change as it is in the topic."""
+    """`headline` ("entered", "left", "moved"), `cause` and `reasons` of a change as it is in the
+    topic."""
     return {
         "headline": headline(change),
         "cause": cause_words(change),
-        "reasons": [_said(change, fact) for fact in change.get("facts") or ()],
+        "reasons": [_said(change, fact) for fact in msgspec.convert(change.get("facts") or [], list[Fact])],
     }
 
 
-def _said(change: Mapping[str, Any], fact: Mapping[str, Any]) -> str:
+def _said(change: Mapping[str, Any], fact: Fact) -> str:
     """One fact; the leaving rule of what was just entered is said as what keeps it."""
-    if change["change"] == "entered" and fact.get("rule") == "exit_when":
-        return "stays while: " + fact_words({**fact, "rule": "when"}, change.get("value"))
+    if change["change"] == "entered" and fact.rule == _LEAVING:
+        return "stays while: " + fact_words(msgspec.structs.replace(fact, rule="when"), change.get("value"))
     return fact_words(fact, change.get("value"))
 
 
-def readable(part: Mapping[str, Any]) -> dict[str, Any]:
-    """A part of an explanation with each `not` over a single condition said as one: ✓ not ✗ a purchase → ✓ no purchase."""
-    parts = [readable(below) for below in part.get("parts") or ()]
-    if part.get("op") == "not" and len(parts) == 1 and "fact" in parts[0]:
-        fact = parts[0]["fact"]
-        return {"expr": part["expr"], "holds": part["holds"], "fact": {**fact, "needs": _negated(str(fact.get("needs", "")))}}
-    return {**part, "parts": parts} if parts else dict(part)
+def readable(part: Part) -> Part:
+    """A part of an explanation with each `not` over a single condition said as one: ✓ not ✗ a
+    purchase → ✓ no purchase."""
+    if part.parts is UNSET:
+        return part
+    parts = [readable(below) for below in part.parts]
+    if part.op == "not" and parts[0].fact is not UNSET:
+        fact = parts[0].fact
+        return Part(expr=part.expr, holds=part.holds, fact=msgspec.structs.replace(fact, needs=_negated(fact.needs)))
+    return msgspec.structs.replace(part, parts=parts)
 
 
 def _negated(needs: str) -> str:
@@ -57,7 +68,10 @@ def headline(change: Mapping[str, Any]) -> str:
     """ "entered engaged", "left interested_in:yoga", "lifecycle: newcomer → active"."""
     if change["change"] == "moved":
         return f"{change.get('group')}: {change.get('from') or 'none'} → {change.get('to') or 'none'}"
-    return f"{'entered' if change['change'] == 'entered' else 'left'} {member_name(change.get('segment'), change.get('value'))}"
+    return (
+        f"{'entered' if change['change'] == 'entered' else 'left'} "
+        f"{member_name(change.get('segment'), change.get('value'))}"
+    )
 
 
 def member_name(segment: str | None, value: object) -> str:
@@ -79,30 +93,24 @@ def cause_words(change: Mapping[str, Any]) -> str:
             return f"on a profile update{late}"
         case "bound":
             return f"to make room for {show(cause.get('by'))}"
-        case kind:
-            return _CAUSES.get(str(kind), str(kind or ""))
+        case "definition":
+            return "as the definition changed"
+        case other:  # a change of a later version is said as it stands
+            return str(other or "")
 
 
-_CAUSES = {
-    "model": "on a new prediction",
-    "definition": "as the definition changed",
-    "backfill": "as its past was filled in",
-    "merge": "as two identities became one",
-    "erasure": "as the user was erased",
-}
-
-
-def fact_words(fact: Mapping[str, Any], each: Any = None) -> str:
-    """One fact as a sentence: "3 × carts + clicks in the last 7 days reached 21 (needs ≥ 20)". `each` is the `for_each` value."""
-    expression, value, needs = str(fact.get("expr", "")), fact.get("value"), str(fact.get("needs", ""))
+def fact_words(fact: Fact, each: Any = None) -> str:
+    """One fact as a sentence: "3 × carts + clicks in the last 7 days reached 21 (needs ≥ 20)".
+    `each` is the `for_each` value."""
     # `from.` marks the facts behind leaving the one segment of a group when another is entered.
-    prefix = "to leave: " if str(fact.get("rule", "when")).removeprefix("from.") == _LEAVING else ""
-    said = _truth(expression, value, needs) if isinstance(value, bool) else None
-    return prefix + fill(said or _measure(fact, expression, value, needs), each)
+    prefix = "to leave: " if fact.rule.removeprefix("from.") == _LEAVING else ""
+    said = _truth(fact.expr, fact.value, fact.needs) if isinstance(fact.value, bool) else _measure(fact)
+    return prefix + fill(said, each)
 
 
 def _truth(expression: str, value: bool, needs: str) -> str:
-    """A condition that holds or does not: events that happened, absences that completed, memberships, flags."""
+    """A condition that holds or does not: events that happened, absences that completed,
+    memberships, flags."""
     node = tree(expression)
     needed = _needs_words(needs)
     if isinstance(node, ast.Aggregate) and node.fn == "any":
@@ -132,16 +140,14 @@ def _passed(absence: ast.Absence, value: bool) -> str:
     return f"no {without_article(absence.first)} was left without {missing} for {passed}"
 
 
-def _measure(fact: Mapping[str, Any], expression: str, value: Any, needs: str) -> str:
-    subject = phrase(expression)
-    shown = _shown(expression, value)
-    if fact.get("approximate"):
+def _measure(fact: Fact) -> str:
+    shown = _shown(fact.expr, fact.value)
+    if fact.approximate:
         shown = f"about {shown}"
-    if fact.get("or_more"):
+    if fact.or_more:
         shown = f"{shown} or more"
-    against = fact.get("against")
-    needed = _needs_words(needs) + (f", now {_shown(expression, against)}" if "against" in fact else "")
-    return f"{subject} {_verb(needs, value)} {shown} (needs {needed})"
+    needed = _needs_words(fact.needs) + ("" if fact.against is UNSET else f", now {_shown(fact.expr, fact.against)}")
+    return f"{phrase(fact.expr)} {_verb(fact.needs, fact.value)} {shown} (needs {needed})"
 
 
 def _verb(needs: str, value: Any) -> str:
@@ -162,8 +168,12 @@ def _holds(needs: str, value: float) -> bool:
 
 def _shown(expression: str, value: Any) -> str:
     node = tree(expression)
-    is_time = (isinstance(node, ast.Aggregate) and node.fn in ("since", "since_first")) or expression.startswith("time since ")
-    return duration_words(value) if is_time and isinstance(value, int | float) and not isinstance(value, bool) else show(value)
+    is_time = (isinstance(node, ast.Aggregate) and row_of(node).motion == "age") or expression.startswith("time since ")
+    return (
+        duration_words(value)
+        if is_time and isinstance(value, int | float) and not isinstance(value, bool)
+        else show(value)
+    )
 
 
 def _needs_words(needs: str) -> str:

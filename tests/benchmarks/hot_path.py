@@ -1,7 +1,9 @@
-"""Where the time of the hot path goes, without a broker: `python -m tests.benchmarks.hot_path [EVENTS] [--profile]`.
+"""Where the time of the hot path goes, without a broker: `python -m tests.benchmarks.hot_path
+[EVENTS] [--profile]`.
 
-One partition's core over a RocksDB in a temporary folder, fed with the reference load in chunks as fetches bring them, cut every
-5,000 events, its messages built. CPU time of this thread, µs an event.
+One partition's core over a RocksDB in a temporary folder, fed with the reference load in chunks as
+fetches bring them, cut every 5,000 events, its messages built. CPU time of this thread, µs an
+event.
 """
 
 from __future__ import annotations
@@ -18,12 +20,13 @@ from typing import NamedTuple
 import orjson
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+import app.streaming.outbox  # noqa: F401  # batches are compressed as the worker's producers compress them
 from app.domain.decode import decode_event
 from app.domain.options import EngineOptions
 from app.engine.engine import Engine
 from app.rules.definitions import load_folder
 from app.rules.plan import compile_plan
-from app.streaming import collector
+from app.streaming import overrides, process
 from app.streaming.core import PartitionCore, Start
 from app.streaming.messages import Topics, Writer
 from app.streaming.records import LaneUpdate
@@ -56,7 +59,8 @@ def main() -> None:
         start = Start(dict.fromkeys(topics, 0), dict.fromkeys(topics, 0), 0, 0, engine.plan.digest)
         core = PartitionCore(0, options.streams, engine, store, decode_event, Clock(wall=False), start, 50_000)
         writer = Writer(Topics("changes", "letters", "changelog", "hyperseg/bench", 4), 0, "log")
-        collector.calm()
+        process.calm_collector()
+        overrides.install()  # batches are compressed as the worker's producers compress them
         profile = cProfile.Profile() if "--profile" in sys.argv else None
         if profile:
             profile.enable()
@@ -83,7 +87,9 @@ def _chunks(count: int) -> list[list[LaneUpdate]]:
     return chunks
 
 
-def _work(core: PartitionCore, store: PartitionStore, writer: Writer, chunk: list[LaneUpdate], spent: dict[str, float]) -> None:
+def _work(
+    core: PartitionCore, store: PartitionStore, writer: Writer, chunk: list[LaneUpdate], spent: dict[str, float]
+) -> None:
     began = time.thread_time()
     core.offer(chunk)
     while core.step(0):
@@ -101,7 +107,14 @@ def _work(core: PartitionCore, store: PartitionStore, writer: Writer, chunk: lis
     core.release(batch)
     released = time.thread_time()
     marks = (began, stepped, captured, encoded, built, applied, released)
-    names = ("decode, merge, step", "capture (encode states)", "encode messages", "build record batches", "store write", "release")
+    names = (
+        "decode, merge, step",
+        "capture (encode states)",
+        "encode messages",
+        "build record batches",
+        "store write",
+        "release",
+    )
     for name, before, after in zip(names, marks, marks[1:], strict=False):
         spent[name] += after - before
 

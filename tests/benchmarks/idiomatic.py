@@ -1,9 +1,11 @@
-"""The same five segments as a Faust user would write them: one agent, one RocksDB table, a dict for each user.
+"""The same five segments as a Faust user would write them: one agent, one RocksDB table, a dict for
+each user.
 
-    python -m tests.benchmarks.idiomatic    (BENCH_BOOTSTRAP, BENCH_PREFIX, BENCH_APP, BENCH_DATA and BENCH_EVENTS in the environment)
+    python -m tests.benchmarks.idiomatic    (BENCH_BOOTSTRAP, BENCH_PREFIX, BENCH_APP,
+    BENCH_DATA and BENCH_EVENTS in the environment)
 
-It prints `n seconds cpu_seconds` now and then and ends itself after BENCH_EVENTS events. At least once; a segment is left only when
-another event comes.
+It prints `n seconds cpu_seconds` now and then and ends itself after BENCH_EVENTS events. At least
+once; a segment is left only when another event comes.
 """
 
 from __future__ import annotations
@@ -96,7 +98,9 @@ def build() -> faust.App:
         worker_redirect_stdouts=False,
     )
     prefix, wanted = env["BENCH_PREFIX"], int(env["BENCH_EVENTS"])
-    source = app.topic(*(prefix + name for name in ("clicks", "carts", "purchases")), value_serializer="json", key_serializer="raw")
+    source = app.topic(
+        *(prefix + name for name in ("clicks", "carts", "purchases")), value_serializer="json", key_serializer="raw"
+    )
     changes = app.topic(f"{env['BENCH_APP']}-changes", value_serializer="json")
     users = app.Table("users", default=new_user)
 
@@ -108,7 +112,8 @@ def build() -> faust.App:
             for name, entered in evaluate(user, event):
                 change = "entered" if entered else "exited"
                 await changes.send(
-                    key=event["user_id"], value={"user_id": event["user_id"], "segment": name, "change": change, "at": event["ts"]}
+                    key=event["user_id"],
+                    value={"user_id": event["user_id"], "segment": name, "change": change, "at": event["ts"]},
                 )
             users[event["user_id"]] = user
             count += 1

@@ -27,8 +27,11 @@ class Latency:
 
 
 async def measure(bootstrap: str, prefix: str, changes: str, rate: int, seconds: int) -> Latency:
-    """Sends `rate` events a second for `seconds`, stamped with the wall clock, and reads the committed changes they made."""
-    consumer = AIOKafkaConsumer(changes, bootstrap_servers=bootstrap, isolation_level="read_committed", fetch_max_wait_ms=20)
+    """Sends `rate` events a second for `seconds`, stamped with the wall clock, and reads the
+    committed changes they made."""
+    consumer = AIOKafkaConsumer(
+        changes, bootstrap_servers=bootstrap, isolation_level="read_committed", fetch_max_wait_ms=20
+    )
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, linger_ms=1)
     await consumer.start()
     await producer.start()

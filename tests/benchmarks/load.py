@@ -1,4 +1,5 @@
-"""The reference load: shop events of about 250 bytes over three topics, made by a seed, users as busy as a power law makes them.
+"""The reference load: shop events of about 250 bytes over three topics, made by a seed, users as
+busy as a power law makes them.
 
 Of 100,000 users and a million events the busiest has some hundreds of events, the middle one seven.
 """
@@ -21,7 +22,8 @@ _COUNTRIES = ("NO", "SE", "DK", "DE", "FR")
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How much of it. `step_ms` of event time lies between two events; the first is at `start_ms`."""
+    """How much of it. `step_ms` of event time lies between two events; the first is at
+    `start_ms`."""
 
     events: int
     users: int = 100_000
@@ -61,7 +63,8 @@ def _kind(rnd: random.Random, number: int, price: float) -> dict[str, Any]:
 
 
 def fill(bootstrap: str, load: Load, prefix: str = "", codec: str = "lz4") -> int:
-    """Produces the load into `prefix`clicks, carts and purchases, keyed as Java producers would; gives the number of bytes of JSON."""
+    """Produces the load into `prefix`clicks, carts and purchases, keyed as Java producers would;
+    gives the number of bytes of JSON."""
     producer = Producer({
         "bootstrap.servers": bootstrap,
         "queue.buffering.max.messages": 1_000_000,

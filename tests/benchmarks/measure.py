@@ -38,7 +38,8 @@ class Run:
 
 
 def between(samples: list[Sample]) -> tuple[float, float]:
-    """(events/s, CPU µs an event) from the end of the warm-up to the last sample that brought something new."""
+    """(events/s, CPU µs an event) from the end of the warm-up to the last sample that brought
+    something new."""
     last = next(i for i, s in enumerate(samples) if s.events == samples[-1].events)
     samples = samples[: last + 1]
     warm = next(s for s in samples if s.events >= WARM * samples[-1].events)
@@ -53,7 +54,13 @@ def idiomatic(bootstrap: str, prefix: str, number: int, folder: Path, events: in
         "BENCH_DATA": str(folder / f"idiomatic-{number}"), "BENCH_EVENTS": str(events),
     }  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.idiomatic"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-m", "tests.benchmarks.idiomatic"],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     samples = []
     for line in done.stdout.splitlines():
@@ -68,7 +75,9 @@ def idiomatic(bootstrap: str, prefix: str, number: int, folder: Path, events: in
 class OurWorker:
     """One `hyperseg worker` process on topics that exist; use as a context."""
 
-    def __init__(self, bootstrap: str, prefix: str, number: int, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, bootstrap: str, prefix: str, number: int, folder: Path, settings: Mapping[str, str] | None = None
+    ) -> None:
         self.url = f"http://127.0.0.1:{_free_port()}"
         self.changes = f"changes-{number}"
         values = {
@@ -80,7 +89,8 @@ class OurWorker:
         }
         command = [
             sys.executable, "-m", "app.cli", "worker", "--broker", f"kafka://{bootstrap}", "--app-id", f"ours-{number}",
-            "--segments", str(SEGMENTS), "--data-dir", str(folder / f"ours-{number}"), "--web-port", self.url.rsplit(":", 1)[1],
+            "--segments", str(SEGMENTS), "--data-dir", str(folder / f"ours-{number}"),
+            "--web-port", self.url.rsplit(":", 1)[1],
         ]  # fmt: skip
         command += [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
         self._process = subprocess.Popen(command, cwd=ROOT)
@@ -114,7 +124,9 @@ class OurWorker:
             text = self._http.get("/metrics").text
         except httpx.HTTPError:
             text = ""
-        events = sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith("hyperseg_events_total{"))
+        events = sum(
+            float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith("hyperseg_events_total{")
+        )
         return Sample(int(events), time.time(), self._cpu())
 
     def _cpu(self) -> float:

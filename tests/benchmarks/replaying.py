@@ -1,8 +1,10 @@
-"""What a replayed event costs with 10 and with 100 segments, beside a plain loop that only decodes and sorts the same file.
+"""What a replayed event costs with 10 and with 100 segments, beside a plain loop that only decodes
+and sorts the same file.
 
-Of ten segments one is broad (every order concerns it) and nine are narrow (one product, one country). They grow to a hundred in two ways:
-by 90 narrow ones, which is how segments grow in practice, and tenfold in every kind, so that ten broad ones, each with a window of its own,
-concern every order. An event should pay for what it touches.
+Of ten segments one is broad (every order concerns it) and nine are narrow (one product, one
+country). They grow to a hundred in two ways: by 90 narrow ones, which is how segments grow in
+practice, and tenfold in every kind, so that ten broad ones, each with a window of its own, concern
+every order. An event should pay for what it touches.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.domain.options import EngineOptions
-from app.eventfiles import read_lines
-from app.replaying import Log, read_log, replay
+from app.offline.eventfiles import read_lines
+from app.offline.log import Log, read_log
+from app.offline.replay import replay
 from app.rules.definitions import load_text
 from app.rules.plan import compile_plan
 
@@ -39,7 +42,10 @@ class Cost:
         return self.cpu_s / self.events * 1e6
 
     def __str__(self) -> str:
-        return f"{self.name:32} {1e6 / self.us:>10,.0f} events/s {self.us:8.1f} µs of CPU an event {self.changes:>9,} changes"
+        return (
+            f"{self.name:32} {1e6 / self.us:>10,.0f} events/s {self.us:8.1f} µs of CPU an event "
+            f"{self.changes:>9,} changes"
+        )
 
 
 def decode_and_sort(file: Path) -> Cost:
@@ -78,9 +84,15 @@ def _segment(i: int, broad_tens: int, names: list[str]) -> dict[str, str]:
         return {"name": f"broad_{i}", "when": broad}
     if kind < 7:
         product = names[i % len(names)]
-        return {"name": f"product_{i}", "when": f'count(purchase[product_id == "{product}" and quantity > 0], last {60 + kind}d) >= 2'}
+        return {
+            "name": f"product_{i}",
+            "when": f'count(purchase[product_id == "{product}" and quantity > 0], last {60 + kind}d) >= 2',
+        }
     country = _COUNTRIES[i % len(_COUNTRIES)]
-    return {"name": f"country_{i}", "when": f'sum(purchase[country == "{country}"].amount, last {30 + tens}d) >= {100 * kind}'}
+    return {
+        "name": f"country_{i}",
+        "when": f'sum(purchase[country == "{country}"].amount, last {30 + tens}d) >= {100 * kind}',
+    }
 
 
 def replayed(count: int, broad: int, log: Log, names: list[str], options: EngineOptions) -> Cost:
@@ -92,7 +104,8 @@ def replayed(count: int, broad: int, log: Log, names: list[str], options: Engine
 
 
 def measure(file: Path, rounds: int) -> Iterable[tuple[Cost, Cost, Cost, Cost]]:
-    """(plain loop, 10 segments, 100 by narrow growth, 100 by tenfold growth), alternating, one row a round."""
+    """(plain loop, 10 segments, 100 by narrow growth, 100 by tenfold growth), alternating, one row
+    a round."""
     options = EngineOptions()
     log = read_log([str(file)], options.streams)
     names = products(log, 60)

@@ -1,4 +1,5 @@
-"""Every golden case: as written, resumed from stored state after every step, arriving in another order, and split over partitions."""
+"""Every golden case: as written, resumed from stored state after every step, arriving in another
+order, and split over partitions."""
 
 from __future__ import annotations
 
@@ -6,122 +7,167 @@ import itertools
 import json
 import random
 import zlib
-from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from app.domain.changes import Change
 from app.domain.events import Event
-from app.domain.members import order
-from app.engine.engine import Engine
+from app.domain.members import name_of, value_of
+from app.domain.options import EngineOptions
 from app.rules.definitions import load_text
-from app.rules.plan import compile_plan
+from app.rules.plan import Plan, compile_plan
+from app.testing import CRASH, Driver, notation
+from app.testing.cases import OwnCase, check_names, read_own
 from app.testing.notation import DEFAULT_USER, Expected, Fire, spelled
-from tests.golden import driver
-from tests.golden.case import FILE, Case, all_cases
-from tests.golden.driver import Partition, told
+from app.testing.running import drive
 from tests.support.oracle import canonical_run
 
-CASES = list(all_cases())
-RUNNING = [case for case in CASES if not case.fails]
-FAILING = [case for case in CASES if case.fails]
+FOLDER = Path(__file__).with_name("cases")
+FILE = "golden.yaml"  # what error messages call the definitions
 SHUFFLES = 3
 
 
-def by_name(case: Case) -> str:
+def cases_of(path: Path) -> list[OwnCase]:
+    cases = read_own(path.read_text(encoding="utf-8"), path.name, EngineOptions())
+    return [replace(case, name=f"{path.stem}: {case.name}") for case in cases]
+
+
+CASES = [case for path in sorted(FOLDER.glob("*.yaml")) for case in cases_of(path)]
+RUNNING = [case for case in CASES if not case.fails]
+FAILING = [case for case in CASES if case.fails]
+
+
+def by_name(case: OwnCase) -> str:
     return case.name
 
 
-def engine_of(case: Case) -> Engine:
+def plan_of(case: OwnCase) -> Plan:
     definitions = load_text(case.definitions, case.options, file=FILE)
     assert not definitions.errors, [str(error) for error in definitions.errors]
-    return Engine(compile_plan(definitions, case.options), case.options)
+    return compile_plan(definitions, case.options)
 
 
-def steps_of(case: Case) -> list[driver.Step]:
-    return [*case.steps, Fire(case.until)]
+def driver_of(case: OwnCase) -> Driver:
+    return Driver(plan_of(case), case.options)
 
 
-def lines(changes: Any, base: int) -> list[str]:
+def whole_run(case: OwnCase) -> Driver:
+    driver = driver_of(case)
+    drive(driver, case.steps, case.until)
+    return driver
+
+
+def events_of(case: OwnCase) -> list[Event]:
+    return [step for step in case.steps if isinstance(step, Event)]
+
+
+def users_of(case: OwnCase) -> list[str]:
+    return sorted({event.user for event in events_of(case)})
+
+
+def changes_of(driver: Driver, user: str) -> list[Change]:
+    return [change for change in driver.changes if change.user_id == user]
+
+
+def lines(changes: Iterable[Expected], base: int) -> list[str]:
     return [spelled(change, base) for change in changes]
 
 
-def by_user(changes: Any) -> dict[str, list[Expected]]:
-    found: dict[str, list[Expected]] = defaultdict(list)
-    for change in changes:
-        found[change.user].append(change)
-    return found
+def expected_of(case: OwnCase, user: str) -> list[Expected]:
+    return [change for change in case.changes if change.user == user]
+
+
+def members_of(driver: Driver) -> dict[tuple[str, str, str | None], int]:
+    """(user, name, value as JSON) → since."""
+    return {
+        (user, name_of(key), as_json(value_of(key))): since
+        for user in driver.users()
+        for key, since in driver.state(user).members.items()
+    }
 
 
 @pytest.mark.parametrize("case", RUNNING, ids=by_name)
-def test_case(case: Case) -> None:
-    run = Partition(engine_of(case))
-    run.run(steps_of(case))
-    for user in {event.user for event in case.events}:
-        expected = by_user(case.changes)[user]
-        assert lines(told(run.changes, user, user), case.base) == lines(expected, case.base)
-        assert [change.seq for change in run.changes if change.user_id == user] == list(range(1, len(expected) + 1))
+def test_case(case: OwnCase) -> None:
+    driver = whole_run(case)
+    check_names(case, [s.name for s in driver.plan.segments], [g.name for g in driver.plan.groups])
+    for user in users_of(case):
+        changes, expected = changes_of(driver, user), expected_of(case, user)
+        assert lines(notation.told(changes), case.base) == lines(expected, case.base)
+        assert [change.seq for change in changes] == list(range(1, len(expected) + 1))
     if case.facts:
-        assert [[fact.expr, fact.value, fact.needs] for fact in run.changes[-1].facts] == list(case.facts)
+        assert [(fact.expr, fact.value, fact.needs) for fact in driver.changes[-1].facts] == list(case.facts)
     if case.members is not None:
-        assert {shown(key): since for key, since in run.members()[DEFAULT_USER].items()} == case.members
+        assert members_of(driver) == case.members
+    assert driver.refused == []
 
 
 @pytest.mark.parametrize("case", RUNNING, ids=by_name)
-def test_crash_after_every_step(case: Case) -> None:
-    whole, resumed = Partition(engine_of(case)), Partition(engine_of(case), driver.resumed)
-    whole.run(steps_of(case))
-    resumed.run(steps_of(case))
+def test_crash_after_every_step(case: OwnCase) -> None:
+    whole, resumed = whole_run(case), driver_of(case)
+    drive(resumed, case.steps, case.until, CRASH)
     assert resumed.changes == whole.changes
-    assert resumed.members() == whole.members()
+    assert members_of(resumed) == members_of(whole)
 
 
 @pytest.mark.parametrize("case", RUNNING, ids=by_name)
-def test_another_order_of_arrival(case: Case) -> None:
-    whole = Partition(engine_of(case))
-    whole.run(steps_of(case))
+def test_another_order_of_arrival(case: OwnCase) -> None:
+    whole = whole_run(case)
     for seed in range(SHUFFLES):
-        other = Partition(engine_of(case))
-        other.run([*shuffled(case, random.Random(seed)), Fire(case.until)])
-        assert other.members() == whole.members(), f"seed {seed}"
+        other = driver_of(case)
+        drive(other, shuffled(case, random.Random(seed)), case.until)
+        assert members_of(other) == members_of(whole), f"seed {seed}"
+        assert other.refused == []
 
 
 @pytest.mark.parametrize("partitions", [2, 3])
-@pytest.mark.parametrize("case", [case for case in RUNNING if case.users > 1], ids=by_name)
-def test_split_over_partitions(case: Case, partitions: int) -> None:
-    """The same events for several users at once: each gets the case's changes wherever the others live."""
+@pytest.mark.parametrize("case", [case for case in RUNNING if case.users != 1], ids=by_name)
+def test_split_over_partitions(case: OwnCase, partitions: int) -> None:
+    """The same events for several users at once: each gets the case's changes wherever the others
+    live."""
     users = [f"user-{i}" for i in range(5)]
-    engine = engine_of(case)
-    parts = [Partition(engine) for _ in range(partitions)]
-    for step in steps_of(case):
+    drivers = [driver_of(case) for _ in range(partitions)]
+    for step in [*case.steps, Fire(case.until)]:
         if isinstance(step, Fire):
-            for part in parts:
-                part.fire(step.upto)
+            for driver in drivers:
+                driver.advance(to=step.upto)
         else:
             for user in users:
-                parts[zlib.crc32(user.encode()) % partitions].apply(msgspec.structs.replace(step, user=user))
-    changes = [change for part in parts for change in part.changes]
+                drivers[partition_of(user, partitions)].feed(msgspec.structs.replace(step, user=user))
     for user in users:
-        assert lines(told(changes, user, DEFAULT_USER), case.base) == lines(case.changes, case.base)
+        told = notation.told(changes_of(drivers[partition_of(user, partitions)], user))
+        assert lines((replace(change, user=DEFAULT_USER) for change in told), case.base) == lines(
+            case.changes, case.base
+        )
+
+
+def partition_of(user: str, partitions: int) -> int:
+    return zlib.crc32(user.encode()) % partitions
 
 
 @pytest.mark.parametrize("case", RUNNING, ids=by_name)
-def test_oracle_agrees(case: Case) -> None:
+def test_oracle_agrees(case: OwnCase) -> None:
     """The oracle gives the changes of every case that arrives in order, and the members of all."""
     definitions = load_text(case.definitions, case.options, file=FILE)
-    for user in {event.user for event in case.events}:
-        events = [event for event in case.events if event.user == user]
+    members: dict[tuple[str, str, str | None], int] = {}
+    for user in users_of(case):
+        events = [event for event in events_of(case) if event.user == user]
         run = canonical_run(definitions, case.options, events, case.until)
         if in_order(events) and not any(change.late for change in case.changes):
-            expected = [(c.at, c.what, c.name, c.value, c.from_, c.to) for c in by_user(case.changes)[user]]
-            assert [(a.at, a.what, a.name, told_value(a.value), a.from_, a.to) for a in run.changes] == expected
-        if case.members is not None:
-            assert run.members == case.members
+            expected = [(c.at, c.what, c.name, c.value, c.from_, c.to) for c in expected_of(case, user)]
+            assert [(a.at, a.what, a.name, as_json(a.value), a.from_, a.to) for a in run.changes] == expected
+        for member, since in run.members.items():
+            name, _, value = member.partition(":")
+            members[user, name, value or None] = since
+    assert case.members in (None, members)
 
 
 @pytest.mark.parametrize("case", FAILING, ids=by_name)
-def test_definitions_that_fail(case: Case) -> None:
+def test_definitions_that_fail(case: OwnCase) -> None:
     definitions = load_text(case.definitions, case.options, file=FILE)
     messages = [str(error) for error in definitions.errors]
     assert any(all(text in message for text in case.fails) for message in messages), messages
@@ -133,24 +179,23 @@ def test_enough_cases() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
 
 
-def shown(key: str) -> str:
-    return ":".join(filter(None, order(key)))
-
-
-def told_value(value: Any) -> str | None:
-    return None if value is None else json.dumps(value)
+def as_json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def in_order(events: list[Event]) -> bool:
     return all((a.ts, a.rank) <= (b.ts, b.rank) for a, b in itertools.pairwise(events))
 
 
-def shuffled(case: Case, chance: random.Random) -> list[Event]:
-    """Another order of arrival: no event later than the allowed lateness, equal (ts, stream) and equal ids in their order."""
-    waiting, arrived, watermark = list(case.events), list[Event](), 0
+def shuffled(case: OwnCase, chance: random.Random) -> list[Event]:
+    """Another order of arrival: no event later than the allowed lateness, equal (ts, stream) and
+    equal ids in their order."""
+    waiting, arrived, watermark = events_of(case), list[Event](), 0
     while waiting:
         latest = min(event.ts for event in waiting) + case.options.allowed_lateness_ms
-        allowed = [i for i, event in enumerate(waiting) if max(watermark, event.ts) <= latest and first_of_its_kind(waiting, i)]
+        allowed = [
+            i for i, event in enumerate(waiting) if max(watermark, event.ts) <= latest and first_of_its_kind(waiting, i)
+        ]
         chosen = waiting.pop(chance.choice(allowed))
         watermark = max(watermark, chosen.ts)
         arrived.append(chosen)

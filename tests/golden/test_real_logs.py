@@ -1,7 +1,9 @@
-"""Shop logs under all packs: the changes are the same, byte for byte, whether users are replayed one by one or share partitions.
+"""Shop logs under all packs: the changes are the same, byte for byte, whether users are replayed
+one by one or share partitions.
 
-A simulated log always; the real ones where ../shared/data has them. The large log is cut to its first 40,000 lines (to fewer for all
-but one number of partitions) unless HYPERSEG_WHOLE_LOGS is set.
+A simulated log always; the real ones where ../shared/data has them. The large log is cut to its
+first 40,000 lines (to fewer for all but one number of partitions) unless HYPERSEG_WHOLE_LOGS is
+set.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from hashlib import blake2b
-from heapq import heappop, heappush
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -22,19 +23,19 @@ import pytest
 
 from app.domain.changes import Change, encode_change
 from app.domain.events import Event
-from app.domain.limits import DAY_MS, NEVER
+from app.domain.limits import DAY_MS
 from app.domain.options import EngineOptions
-from app.engine.engine import Engine
-from app.engine.state import UserState
-from app.replaying import Log, read_log, replay
+from app.offline.log import Log, read_log
+from app.offline.replay import replay
 from app.rules.definitions import load_texts
 from app.rules.plan import Plan, compile_plan
-from app.testing.driver import Driver
+from app.testing import Driver, WorkerOptions
 from tests.support.absent import shared_data
 from tests.support.logs import real, write_log
 
 PACKS = Path(__file__).resolve().parents[2] / "segments" / "packs"
 OPTIONS = EngineOptions()
+BUSY = WorkerOptions(fetch=1_000, commit_every=100, cache_entries=500)
 WHOLE = bool(os.environ.get("HYPERSEG_WHOLE_LOGS"))
 SIMULATED, OTTO, ROCKET, RETAIL = "simulated", "otto.jsonl.gz", "retailrocket.jsonl.gz", "online_retail.jsonl.gz"
 WHOLE_LINES = {SIMULATED: 17_857, OTTO: 862, ROCKET: 9_385, RETAIL: 406_829}
@@ -46,41 +47,14 @@ def run(name: str, partitions: int, lines: int) -> Any:
     return pytest.param(name, partitions, lines) if name == SIMULATED else real(name, partitions, lines)
 
 
-RUNS = [run(name, partitions, lines) for name, lines in WHOLE_LINES.items() for partitions in (1, 2, 7) if WHOLE or name != RETAIL]
+RUNS = [
+    run(name, partitions, lines)
+    for name, lines in WHOLE_LINES.items()
+    for partitions in (1, 2, 7)
+    if WHOLE or name != RETAIL
+]
 RUNS += [] if WHOLE else [run(RETAIL, 1, 6_000), run(RETAIL, 2, 6_000), run(RETAIL, 7, 40_000)]
 DISORDERED = [pytest.param(SIMULATED), real(ROCKET), *([real(OTTO)] if WHOLE else [])]
-
-
-class Partition:
-    """Users of one partition on one clock: a timer fires when the watermark, the largest ts seen, has come to it."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._states: dict[str, UserState] = {}
-        self._due: list[tuple[int, str]] = []
-        self._watermark = 0
-        self.changes: list[Change] = []
-
-    def take(self, event: Event) -> None:
-        self.advance(event.ts)
-        state = self._states.get(event.user)
-        if state is None:
-            state = self._states[event.user] = self._engine.new_state(event.user)
-        self._did(state, state.due, self._engine.apply(state, event, self._watermark))
-
-    def advance(self, instant: int) -> None:
-        if instant <= self._watermark:
-            return
-        self._watermark = instant
-        while self._due and self._due[0][0] <= instant:
-            state = self._states[heappop(self._due)[1]]
-            self._did(state, NEVER, self._engine.fire(state, instant))
-
-    def _did(self, state: UserState, was_due: int, changes: list[Change]) -> None:
-        """A row for a due time that moved later stays, and wakes the user for nothing."""
-        self.changes += changes
-        if state.due != was_due and state.due < NEVER:
-            heappush(self._due, (state.due, state.user))
 
 
 @cache
@@ -137,13 +111,13 @@ def cuts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(3_600 if WHOLE else 600)
 @pytest.mark.parametrize(("name", "partitions", "lines"), RUNS)
 def test_partitions_change_nothing(name: str, partitions: int, lines: int, cuts: Path) -> None:
-    log, engine = log_of(name, lines, cuts), Engine(plan(), OPTIONS)
-    parts = [Partition(engine) for _ in range(partitions)]
+    log = log_of(name, lines, cuts)
+    drivers = [Driver(plan(), OPTIONS, BUSY) for _ in range(partitions)]
     for event in in_time(log):
-        parts[zlib.crc32(event.user.encode()) % partitions].take(event)
-    for part in parts:
-        part.advance(log.last)
-    changes = [change for part in parts for change in part.changes]
+        drivers[zlib.crc32(event.user.encode()) % partitions].send(event)
+    for driver in drivers:
+        driver.advance(to=log.last)
+    changes = [change for driver in drivers for change in driver.changes]
     expected, count = replayed(name, lines, cuts)
     assert len(changes) == count
     assert digest(changes) == expected
@@ -154,17 +128,21 @@ def test_partitions_change_nothing(name: str, partitions: int, lines: int, cuts:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", DISORDERED)
 def test_a_log_in_its_own_disorder_ends_alike(name: str, cuts: Path) -> None:
-    """These logs are not sorted by time. Fed as they lie, many events are late; in the end everybody is where the right order puts them."""
+    """These logs are not sorted by time. Fed as they lie, many events are late; in the end
+    everybody is where the right order puts them."""
     lines = WHOLE_LINES[name]
     log = log_of(name, lines, cuts)
-    driver = Driver(plan(), replace(OPTIONS, allowed_lateness_ms=400 * DAY_MS, reorder_events_max=10_000))
+    options = replace(OPTIONS, allowed_lateness_ms=400 * DAY_MS, reorder_events_max=10_000)
+    driver = Driver(plan(), options, BUSY)
     driver.feed(*cut_of(name, lines, cuts).read_bytes().splitlines())
     driver.advance(to=log.last)
     members: dict[str, list[str]] = {}
-    for user, state in driver.states.items():
-        for key in state.members:
+    for user in driver.users():
+        for key in driver.state(user).members:
             members.setdefault(key, []).append(user)
     assert driver.refused == []
     assert any(change.late for change in driver.changes)
     expected = replay(plan(), OPTIONS, log).members
-    assert {key: sorted(users) for key, users in members.items()} == {key: sorted(users) for key, users in expected.items()}
+    assert {key: sorted(users) for key, users in members.items()} == {
+        key: sorted(users) for key, users in expected.items()
+    }

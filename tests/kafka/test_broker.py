@@ -1,4 +1,5 @@
-"""The real Kafka that `hyperseg broker` runs: it starts, keeps its data, stops, and topics come as they should."""
+"""The real Kafka that `hyperseg broker` runs: it starts, keeps its data, stops, and topics come
+as they should."""
 
 from __future__ import annotations
 
@@ -21,7 +22,11 @@ pytestmark = pytest.mark.kafka
 
 
 async def test_topics_are_created_and_accepted_the_second_time(kafka: str) -> None:
-    topics = [Topic(fresh("clicks")), Topic(fresh("log"), compacted=True), Topic(fresh("dead"), together=False, partitions=1)]
+    topics = [
+        Topic(fresh("clicks")),
+        Topic(fresh("log"), compacted=True),
+        Topic(fresh("dead"), together=False, partitions=1),
+    ]
     assert await ensure_topics(kafka, topics, Shape(partitions=3)) == 3
     assert await ensure_topics(kafka, topics, Shape(partitions=9)) == 3
     assert await _partitions(kafka, topics[2].name) == 1
@@ -87,7 +92,9 @@ def test_a_port_that_is_taken_is_refused(kafka_server: LocalKafka, tmp_path: Pat
         second.start()
 
 
-def test_a_data_folder_that_is_no_kafkas_is_refused_with_what_kafka_says(kafka_server: LocalKafka, tmp_path: Path) -> None:
+def test_a_data_folder_that_is_no_kafkas_is_refused_with_what_kafka_says(
+    kafka_server: LocalKafka, tmp_path: Path
+) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "meta.properties").write_text("version=1\nnode.id=77\ncluster.id=AAAAAAAAAAAAAAAAAAAAAA\n")
     with pytest.raises(Unreachable, match=r"ended at once: .*node"):
@@ -99,7 +106,9 @@ def test_the_command_prints_its_address_and_leaves_no_process_behind(
     kafka_server: LocalKafka, tmp_path: Path, signum: signal.Signals
 ) -> None:
     command = [sys.executable, "-m", "app.cli", "broker", "--port", "0", "--dir", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as running:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
         try:
             assert running.stdout is not None
             assert running.stdout.readline().startswith("kafka://127.0.0.1:")

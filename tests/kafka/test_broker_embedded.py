@@ -1,4 +1,5 @@
-"""The embedded broker, and what is said when a broker or its topics are not to be had. Needs no Java."""
+"""The embedded broker, and what is said when a broker or its topics are not to be had. Needs no
+Java."""
 
 from __future__ import annotations
 
@@ -57,9 +58,13 @@ class _Admin:
 
 
 async def test_existing_topics_need_no_right_to_create() -> None:
-    assert await topics_module._ensure(_Admin({"clicks": 8, "carts": 8}), [Topic("clicks"), Topic("carts")], Shape()) == 8
+    assert (
+        await topics_module._ensure(_Admin({"clicks": 8, "carts": 8}), [Topic("clicks"), Topic("carts")], Shape()) == 8
+    )
 
 
 async def test_topics_that_may_not_be_created_are_named_with_the_partitions_they_need() -> None:
-    with pytest.raises(UsageError, match="topic carts: does not exist and may not be created by this user; create it with 8 partitions"):
+    with pytest.raises(
+        UsageError, match="topic carts: does not exist and may not be created by this user; create it with 8 partitions"
+    ):
         await topics_module._ensure(_Admin({"clicks": 8}), [Topic("clicks"), Topic("carts")], Shape())

@@ -1,4 +1,5 @@
-"""`hyperseg send` and `hyperseg simulate --to kafka`: what arrives, in which order, in which partition."""
+"""`hyperseg send` and `hyperseg simulate --to kafka`: what arrives, in which order, in which
+partition."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from app import cli
 from app.broker.publisher import Publisher
 from app.domain.errors import InputError, Unreachable
-from app.eventfiles import read_lines
+from app.offline.eventfiles import read_lines
 from tests.support.kafka import consume, fresh, make_topics
 from tests.support.workers import TOPICS, until
 
@@ -66,20 +67,35 @@ async def test_lines_without_a_topic_are_told_and_the_others_sent(
     (tmp_path / "e.jsonl").write_text('{"type":"click","user_id":"a","ts":1700000000000}\n{"type":"clik"}\n')
     assert await asyncio.to_thread(_run, "send", str(tmp_path / "e.jsonl"), "--broker", f"kafka://{embedded}") == 1
     said = capsys.readouterr().err
-    assert "e.jsonl:2: unknown type 'clik'; did you mean \"click\"?; 1 such lines were not sent, all others were" in said
+    assert (
+        "e.jsonl:2: unknown type 'clik'; did you mean \"click\"?; 1 such lines were not sent, all others were" in said
+    )
     assert len(await consume(embedded, "clicks")) == 1
 
 
 async def test_a_shop_is_sent_as_fast_as_it_goes(embedded: str) -> None:
     arguments = ["--users", "50", "--rate", "1", "--hours", "0.2", "--seed", "3", "--start", "1767600000000", "--fast"]
-    assert await asyncio.to_thread(_run, "simulate", *arguments, "--to", "kafka", "--broker", f"kafka://{embedded}") == 0
+    assert (
+        await asyncio.to_thread(_run, "simulate", *arguments, "--to", "kafka", "--broker", f"kafka://{embedded}") == 0
+    )
     clicks = await consume(embedded, "clicks")
     assert 200 < len(clicks) < 2_000
     assert all(orjson.loads(record.value)["user_id"].encode() == record.key for record in clicks)
 
 
 async def test_a_live_shop_goes_on_until_ctrl_c(embedded: str) -> None:
-    command = [sys.executable, "-m", "app.cli", "simulate", "--rate", "50", "--to", "kafka", "--broker", f"kafka://{embedded}"]
+    command = [
+        sys.executable,
+        "-m",
+        "app.cli",
+        "simulate",
+        "--rate",
+        "50",
+        "--to",
+        "kafka",
+        "--broker",
+        f"kafka://{embedded}",
+    ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
         try:
             assert running.stderr is not None
@@ -104,7 +120,12 @@ async def test_a_shop_with_duplicates_and_late_events_arrives_on_a_real_kafka(ka
     path = tmp_path / "shop.jsonl.zst"
     shop = ["--users", "100", "--rate", "2", "--hours", "0.25", "--duplicates", "0.05", "--late", "0.05"]
     assert await asyncio.to_thread(_run, "simulate", *shop, "--to", str(path)) == 0
-    assert await asyncio.to_thread(_run, "send", str(path), "--broker", f"kafka://{kafka}", "--set", f"topic_prefix={prefix}") == 0
+    assert (
+        await asyncio.to_thread(
+            _run, "send", str(path), "--broker", f"kafka://{kafka}", "--set", f"topic_prefix={prefix}"
+        )
+        == 0
+    )
     arrived = await _records(kafka, prefix)
     assert len(arrived["clicks"]) > 500
     for records in arrived.values():

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from app.streaming.fetching import now_ms
+from app.streaming.process import now_ms
 from tests.support.kafka import produce
 from tests.support.workers import Cluster, cluster, until
 
@@ -34,7 +34,8 @@ async def test_events_become_changes_and_a_restart_goes_on(embedded: str, tmp_pa
 
 
 async def clicks(made: Cluster, round_: str) -> None:
-    """One click of each of ten users; the second round makes them members. In the first a user of its own becomes one."""
+    """One click of each of ten users; the second round makes them members. In the first a user
+    of its own becomes one."""
     events = [{"user_id": f"u{n}", "event_id": f"{round_}-{n}", "ts": now_ms()} for n in range(10)]
     await produce(made.bootstrap, made.topic("clicks"), [(e["user_id"].encode(), orjson.dumps(e)) for e in events])
 
@@ -43,4 +44,6 @@ async def entered(made: Cluster, count: int) -> bool:
     if count:
         return len(await made.changes()) >= count
     status = [await process.get("/api/status?local=true") for process in made.running if process.alive]
-    return all(sum(p["users"] or 0 for w in answer.json()["workers"] for p in w["partitions"]) == 10 for answer in status)
+    return all(
+        sum(p["users"] or 0 for w in answer.json()["workers"] for p in w["partitions"]) == 10 for answer in status
+    )

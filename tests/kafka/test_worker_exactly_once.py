@@ -1,4 +1,5 @@
-"""The promise, compared: whatever happens to workers, the changes are those of `hyperseg replay`, each once."""
+"""The promise, compared: whatever happens to workers, the changes are those of `hyperseg
+replay`, each once."""
 
 from __future__ import annotations
 
@@ -9,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from app.streaming.fetching import now_ms
+from app.streaming.process import now_ms
 from tests.support.workers import Cluster, assert_same, by_id, cluster, replayed, until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 async def die_three_times(made: Cluster, changes: int, disk: Path, disk_lost_in: int) -> None:
-    """The only worker is killed each time it has made so many changes more; in one round its disk goes too."""
+    """The only worker is killed each time it has made so many changes more; in one round its
+    disk goes too."""
     for round_ in range(3):
         worker = made.start("a")
         await until(lambda n=round_: made.has_changes(changes * (n + 1)), 60, worker.log)
@@ -39,7 +41,8 @@ async def test_a_worker_is_killed_in_the_middle_of_its_work(kafka: str, shop_log
         found = await made.quiet()
     assert_same(by_id(found, started), replayed(shop_log, made.segments, tmp_path / "replay.jsonl", started))
     seqs: dict[str, int] = {}
-    for change in found:  # within a partition in the order of the log: each user's changes without a gap
+    # Within a partition in the order of the log: each user's changes without a gap.
+    for change in found:
         assert change["seq"] == seqs.get(change["user_id"], 0) + 1
         seqs[change["user_id"]] = change["seq"]
 
@@ -78,4 +81,6 @@ async def test_at_least_once_may_repeat_but_never_differs(kafka: str, shop_log: 
     once = {change["change_id"]: change for change in found}
     for change in found:
         assert {**change, "emitted_at": 0} == {**once[change["change_id"]], "emitted_at": 0}
-    assert_same(by_id(list(once.values()), started), replayed(shop_log, made.segments, tmp_path / "replay.jsonl", started))
+    assert_same(
+        by_id(list(once.values()), started), replayed(shop_log, made.segments, tmp_path / "replay.jsonl", started)
+    )

@@ -1,4 +1,5 @@
-"""Brokers that go and come back, workers that are frozen while others take over, addresses where nobody answers."""
+"""Brokers that go and come back, workers that are frozen while others take over, addresses where
+nobody answers."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import orjson
 import pytest
 
 from app.broker.local import LocalKafka
-from app.streaming.fetching import now_ms
+from app.streaming.process import now_ms
 from tests.support.kafka import produce
 from tests.support.workers import ROOT, assert_same, by_id, cluster, replayed, until
 
@@ -20,14 +21,17 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
-async def test_the_broker_goes_and_comes_back(own_kafka: LocalKafka, simulated_log: Path, tmp_path: Path, kill: bool) -> None:
+async def test_the_broker_goes_and_comes_back(
+    own_kafka: LocalKafka, simulated_log: Path, tmp_path: Path, kill: bool
+) -> None:
     with cluster(own_kafka.bootstrap, tmp_path, commit_events=40, commit_interval="5ms") as made:
         await made.load(simulated_log)
         started = now_ms()
         worker = made.start()
         await until(lambda: made.has_changes(1_000), 60, worker.log)
         own_kafka.kill() if kill else own_kafka.stop()
-        await asyncio.sleep(14)  # longer than a session, and than a worker stays ready without a word from its broker
+        # Longer than a session, and than a worker stays ready without a word from its broker.
+        await asyncio.sleep(14)
         assert worker.alive
         assert not await worker.ready()
         own_kafka.start()
@@ -37,7 +41,8 @@ async def test_the_broker_goes_and_comes_back(own_kafka: LocalKafka, simulated_l
 
 
 async def test_a_frozen_worker_wakes_up_as_a_zombie(kafka: str, shop_log: Path, tmp_path: Path) -> None:
-    """It is stopped in the middle of its work, others take over, it wakes up with open transactions, and cannot commit one."""
+    """It is stopped in the middle of its work, others take over, it wakes up with open
+    transactions, and cannot commit one."""
     with cluster(kafka, tmp_path, commit_events=40, commit_interval="5ms") as made:
         await made.load(shop_log)
         started = now_ms()
@@ -65,7 +70,9 @@ async def test_timers_fire_in_silence_and_any_worker_knows_the_owner(kafka: str,
         await made.until_ready()
         ts = now_ms()
         users = [f"u{n}" for n in range(20)]
-        await produce(kafka, made.topic("clicks"), [(u.encode(), orjson.dumps({"user_id": u, "ts": ts})) for u in users])
+        await produce(
+            kafka, made.topic("clicks"), [(u.encode(), orjson.dumps({"user_id": u, "ts": ts})) for u in users]
+        )
         await until(lambda: made.has_changes(40), 20, made.logs)
         changes = await made.changes()
         assert sorted((c["user_id"], c["change"], c["at"]) for c in changes) == sorted(
@@ -96,7 +103,16 @@ def test_no_broker_at_the_start_is_one_line_and_three(tmp_path: Path) -> None:
 
 def test_no_usable_definition_is_one_line_and_one(kafka: str, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text('segments:\n  - {name: wrong, when: "count(clik) > 1"}\n')
-    done = run_cli("--broker", f"kafka://{kafka}", "--segments", str(tmp_path), "--data-dir", str(tmp_path / "d"), "--web-port", "0")
+    done = run_cli(
+        "--broker",
+        f"kafka://{kafka}",
+        "--segments",
+        str(tmp_path),
+        "--data-dir",
+        str(tmp_path / "d"),
+        "--web-port",
+        "0",
+    )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("hyperseg: ")
     assert "clik" in done.stderr

@@ -1,4 +1,5 @@
-"""What producers send, right and wrong, on a real broker: refused records keep every byte, compressed ones are read."""
+"""What producers send, right and wrong, on a real broker: refused records keep every byte,
+compressed ones are read."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from confluent_kafka import Producer
 
-from app.streaming.fetching import now_ms
+from app.streaming.process import now_ms
 from tests.support.kafka import consume, produce
 from tests.support.workers import Cluster, cluster, until
 
@@ -112,7 +113,14 @@ async def test_producers_of_every_codec_are_read(made: Cluster, codec: str) -> N
     await made.create_topics()
     worker = made.start()
     await made.until_ready()
-    producer = Producer({"bootstrap.servers": made.bootstrap, "compression.type": codec, "partitioner": "murmur2_random", "linger.ms": 20})
+    producer = Producer(
+        {
+            "bootstrap.servers": made.bootstrap,
+            "compression.type": codec,
+            "partitioner": "murmur2_random",
+            "linger.ms": 20,
+        }
+    )
     for number in range(200):
         key, value = click(f"u{number % 20}", number, note="some text that compresses well " * 5)
         producer.produce(made.topic("clicks"), value, key)

@@ -1,6 +1,8 @@
-"""`python -m tests.mutants [WORD …]`: every mutation (or those whose name has a WORD), what killed each, exit 1 when one survives.
+"""`python -m tests.mutants [WORD …]`: every mutation (or those whose name has a WORD), what killed
+each, exit 1 when one survives.
 
-A mutation whose old text is not in its file exactly once is an error too: the code moved on, the mutation must follow.
+A mutation whose old text is not in its file exactly once is an error too: the code moved on, the
+mutation must follow.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from pathlib import Path
 from tests.mutants.mutations import MUTATIONS, Mutation
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("app", "tests", "segments", "pyproject.toml")
+COPIED = ("app", "tables", "tests", "segments", "pyproject.toml")
 TIMEOUT_S = 300
 WORKERS = 2
 
@@ -85,12 +87,18 @@ def _run_suite(slot: Path) -> str:
     environment = {**os.environ, "PYTHONPATH": str(slot), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "tests.mutants.hunt"]
     try:
-        done = subprocess.run(command, cwd=slot, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        done = subprocess.run(
+            command, cwd=slot, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
     except subprocess.TimeoutExpired:
         return "a check that never ends"
     if done.returncode < 0:
         raise RuntimeError(f"the hunt was ended by signal {-done.returncode}: that says nothing of the mutant")
-    return "" if done.returncode == 0 else done.stdout.strip() or done.stderr.strip()[-200:] or f"exit code {done.returncode}"
+    return (
+        ""
+        if done.returncode == 0
+        else done.stdout.strip() or done.stderr.strip()[-200:] or f"exit code {done.returncode}"
+    )
 
 
 if __name__ == "__main__":

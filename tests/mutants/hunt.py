@@ -1,4 +1,5 @@
-"""The quick selection of the suite that looks for a mutant: every golden case, then scenarios of a fixed seed. Prints what failed first."""
+"""The quick selection of the suite that looks for a mutant: every golden case, then scenarios of a
+fixed seed. Prints what failed first."""
 
 from __future__ import annotations
 

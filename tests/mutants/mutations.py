@@ -16,13 +16,15 @@ class Mutation:
     new: str
 
 
-SLIDING, ACCUMULATORS, SIGNALS = "app/engine/sliding.py", "app/engine/accumulators.py", "app/engine/signals.py"
-SOURCES, CONDITIONS, ANSWERS = "app/engine/sources.py", "app/engine/conditions.py", "app/engine/answers.py"
-CALENDAR = "app/engine/calendar.py"
-JUDGE, ENGINE, PAST, FILTERS = "app/engine/judge.py", "app/engine/engine.py", "app/engine/past.py", "app/engine/filters.py"
-VALUES, STATE, REASONS, CONTINUOUS = "app/engine/values.py", "app/engine/state.py", "app/engine/reasons.py", "app/engine/continuous.py"
-WINDOWS, TOTALS, FEEDING = "app/engine/windows.py", "app/engine/totals.py", "app/engine/feeding.py"
-NEEDS, PLAN, ROUTING = "app/rules/needs.py", "app/rules/plan.py", "app/engine/routing.py"
+AGGREGATES, SIGNALS, CONDITIONS = "app/engine/aggregates/", "app/engine/signals/", "app/engine/conditions/"
+EXISTS, COUNT, DISTINCT, TOTALS = AGGREGATES + "exists.py", AGGREGATES + "count.py", AGGREGATES + "distinct.py", AGGREGATES + "total.py"
+EXTREME, FIRST_LAST, MODE, DECAY = AGGREGATES + "extreme.py", AGGREGATES + "first_last.py", AGGREGATES + "mode.py", AGGREGATES + "decay.py"
+SIGNAL, PATTERNS, WINDOWS = SIGNALS + "signal.py", SIGNALS + "patterns.py", SIGNALS + "windows.py"
+COMPILER, ANSWERS, CROSSINGS = CONDITIONS + "compiler.py", CONDITIONS + "answers.py", CONDITIONS + "crossings.py"
+EVALUATE, STEP, DEDUPE, ENGINE, LATE = (f"app/engine/{name}.py" for name in ("evaluate", "step", "dedupe", "engine", "late"))
+BUILD, FEED, FOR_EACH, PREDICATES, CALENDAR = (f"app/engine/{name}.py" for name in ("build", "feed", "for_each", "predicates", "calendar"))
+MEMBERS, FACTS, REASONS = "app/domain/members.py", "app/engine/explain/facts.py", "app/engine/explain/reasons.py"
+DEMAND, PLAN, FIELDS = "app/rules/demand.py", "app/rules/plan.py", "app/rules/fields.py"
 
 MUTATIONS = (
     # --- windows

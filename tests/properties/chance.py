@@ -1,4 +1,5 @@
-"""Where random choices come from: hypothesis, which can shrink a failure, or a seeded generator, which is faster and spreads wider."""
+"""Where random choices come from: hypothesis, which can shrink a failure, or a seeded generator,
+which is faster and spreads wider."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ class Chance(Protocol):
 
 
 class Drawn:
-    """Choices that hypothesis makes and shrinks; the first option and the lowest number count as simplest."""
+    """Choices that hypothesis makes and shrinks; the first option and the lowest number count as
+    simplest."""
 
     def __init__(self, draw: Callable[[st.SearchStrategy[Any]], Any]) -> None:
         self._draw = draw

@@ -1,4 +1,5 @@
-"""What must be true of the engine for any scenario. Each check raises AssertionError, so that hypothesis and seeded runs share them."""
+"""What must be true of the engine for any scenario. Each check raises AssertionError, so that
+hypothesis and seeded runs share them."""
 
 from __future__ import annotations
 
@@ -26,8 +27,11 @@ def engine_of(scenario: Scenario) -> Engine:
     return Engine(compile_plan(scenario.definitions, scenario.options), scenario.options)
 
 
-def sorted_run(scenario: Scenario, engine: Engine, between: Callable[[Any], Any] = lambda state: state) -> tuple[list[Change], Any]:
-    """The changes of the events in their order, with the timers up to `until`; `between` is done to the state after each step."""
+def sorted_run(
+    scenario: Scenario, engine: Engine, between: Callable[[Any], Any] = lambda state: state
+) -> tuple[list[Change], Any]:
+    """The changes of the events in their order, with the timers up to `until`; `between` is done to
+    the state after each step."""
     state, changes = engine.new_state(USER), list[Change]()
     for event in scenario.in_order:
         changes += engine.apply(state, event, event.ts)
@@ -50,11 +54,12 @@ def members(state: Any) -> dict[str, int]:
     return {":".join(filter(None, order(key))): since for key, since in state.members.items()}
 
 
-# --- in order ---------------------------------------------------------------------------------------------------
+# --- in order -----------------------------------------------------------------------------------
 
 
 def check_in_order(scenario: Scenario) -> None:
-    """Over sorted events the engine gives the oracle's changes exactly, in order, with seq 1, 2, 3, …"""
+    """Over sorted events the engine gives the oracle's changes exactly, in order, with seq 1, 2, 3,
+    …"""
     engine = engine_of(scenario)
     changes, state = sorted_run(scenario, engine)
     run = canonical_run(scenario.definitions, scenario.options, scenario.events, scenario.until)
@@ -77,7 +82,9 @@ def check_causes(changes: Sequence[Change]) -> None:
 def check_ids(changes: Sequence[Change], again: Sequence[Change]) -> None:
     """Ids are a function of (user, seq, definition), unique, and the same in another run."""
     assert [change.seq for change in changes] == list(range(1, len(changes) + 1))
-    assert [change.change_id for change in changes] == [change_id(USER, change.seq, change.definition.digest) for change in changes]
+    assert [change.change_id for change in changes] == [
+        change_id(USER, change.seq, change.definition.digest) for change in changes
+    ]
     assert len({change.change_id for change in changes}) == len(changes)
     assert list(changes) == list(again)
 
@@ -126,7 +133,8 @@ def check_facts_of(changes: Sequence[Change]) -> None:
 
 
 def fact_must_hold(change: Change, rule: str) -> bool:
-    """Of an entry every fact does what its rule needs; of an exit those of `exit_when` do and those of `when` do not."""
+    """Of an entry every fact does what its rule needs; of an exit those of `exit_when` do and those
+    of `when` do not."""
     if rule == "max_per_user":
         return False
     if rule.removeprefix("from.") in ("min_dwell", "cooldown"):
@@ -135,11 +143,12 @@ def fact_must_hold(change: Change, rule: str) -> bool:
     return not leaving or rule.removeprefix("from.") == "exit_when"
 
 
-# --- in any order -----------------------------------------------------------------------------------------------
+# --- in any order -------------------------------------------------------------------------------
 
 
 def check_any_order(scenario: Scenario) -> None:
-    """After each arrival the memberships are those of the canonical run; what is emitted is the difference."""
+    """After each arrival the memberships are those of the canonical run; what is emitted is the
+    difference."""
     engine = engine_of(scenario)
     state, accepted, changes = engine.new_state(USER), list[Event](), list[Change]()
     before, clock, watermark, last = canonical_run(scenario.definitions, scenario.options, [], 0), 0, 0, (0, 0)
@@ -147,7 +156,8 @@ def check_any_order(scenario: Scenario) -> None:
         accepted.append(event)
         in_order = (event.ts, event.rank) >= last
         if in_order and event not in accepted_events(accepted, scenario.options):
-            accepted.pop()  # a duplicate in its place is forgotten: no event that comes later makes it count
+            # A duplicate in its place is forgotten: no event that comes later makes it count.
+            accepted.pop()
         newest = accepted_events(accepted, scenario.options)[-1]  # a duplicate moves no clock
         last, clock = max(last, (newest.ts, newest.rank)), max(clock, newest.ts)
         watermark = max(watermark, event.ts)
@@ -155,7 +165,9 @@ def check_any_order(scenario: Scenario) -> None:
         after = canonical_run(scenario.definitions, scenario.options, accepted, clock)
         assert members(state) == after.members, event
         if in_order:
-            assert [told(change) for change in given] == [expected(answer) for answer in after.changes[len(before.changes) :]], event
+            assert [told(change) for change in given] == [
+                expected(answer) for answer in after.changes[len(before.changes) :]
+            ], event
         else:
             check_correction(given, event, clock)
         changes += given
@@ -184,7 +196,8 @@ def key(change: Change) -> str:
 
 
 def check_alternation(changes: Sequence[Change], end: dict[str, int]) -> None:
-    """Entered and exited take turns for each member, a group moves from where it was; in the end what is in is what the state says."""
+    """Entered and exited take turns for each member, a group moves from where it was; in the end
+    what is in is what the state says."""
     inside: set[str] = set()
     current: dict[str, str | None] = {}
     for change in changes:

@@ -1,26 +1,34 @@
-"""Random expressions over the whole language, typed, as text. Durations and thresholds are small so that edges are hit.
+"""Random expressions over the whole language, typed, as text. Durations and thresholds are small so
+that edges are hit.
 
-A `Writer` holds what the expressions may name; its methods are the grammar's types. Durations are whole multiples of its `unit`.
+A `Writer` holds what the expressions may name; its methods are the grammar's types. Durations are
+whole multiples of its `unit`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.rules.ast import Type
+from app.rules.functions import ROWS, Function
 from tests.properties.chance import Chance
+from tests.support.rows import parameter_text
 
 STREAMS = ("click", "cart", "purchase", "email")
 TEXTS = ("a", "b", "ab")
 NUMBERS = ("1", "2", "0", "2.5", "-1")
 COMPARE = (">=", "<", "==", "!=", "<=", ">")
-PLAIN = ("count", "count", "days", "session_count")
-OF_FIELD = ("sum", "avg", "min", "max", "distinct")
-DYNAMIC = ("top", "first", "last")
+STEPPING = [row for row in ROWS if row.motion == "steps" and row.windowed]
+PLAIN = [row for row in STEPPING if row.field == "none" and row.value is Type.NUMBER]
+OF_FIELD = [row for row in STEPPING if row.field == "needed" and row.value is Type.NUMBER]
+DYNAMIC = [row for row in STEPPING if row.field == "needed" and row.value is Type.ANY]
+AGES = [row for row in ROWS if row.motion == "age"]
 
 
 @dataclass
 class Writer:
-    """`unit_ms` is the scale of durations, `each` whether `each` may be used, `segments` what may be referred to, `range_` a window."""
+    """`unit_ms` is the scale of durations, `each` whether `each` may be used, `segments` what may
+    be referred to, `range_` a window."""
 
     by: Chance
     unit_ms: int
@@ -35,12 +43,22 @@ class Writer:
     def duration(self, most: int = 12) -> str:
         return f"{self.whole(1, most) * self.unit_ms}ms"
 
-    # --- conditions ----------------------------------------------------------------------------------------------
+    # --- conditions ------------------------------------------------------------------------------
 
     def condition(self, depth: int) -> str:
         if depth > 0 and self.chance(2):
             return self.pick([self.both, self.either, self.negated, self.held, self.equal_conditions])(depth - 1)
-        atoms = [self.any, self.any, self.numbers, self.numbers, self.durations, self.dynamic, self.dynamic, self.small, self.profile]
+        atoms = [
+            self.any,
+            self.any,
+            self.numbers,
+            self.numbers,
+            self.durations,
+            self.dynamic,
+            self.dynamic,
+            self.small,
+            self.profile,
+        ]
         if self.segments:
             atoms.append(self.reference)
         return self.pick(atoms)()
@@ -90,7 +108,7 @@ class Writer:
         return f"{left} {self.pick(COMPARE)} {self.age() if self.chance(4) else self.duration()}"
 
     def age(self) -> str:
-        base = f"{self.pick(('since', 'since', 'since_first'))}({self.selector(1)})"
+        base = f"{self.pick(AGES).name}({self.selector(1)})"
         shape = self.whole(1, 8)
         if shape == 1:
             return f"{base} * {self.pick(('2', '0.5', '-1', '3'))}"
@@ -101,16 +119,22 @@ class Writer:
         return base
 
     def dynamic(self) -> str:
-        fn, path = self.pick(DYNAMIC), self.pick(("c", "c", "n", "ok", "o.k"))
-        left = f"{fn}({self.dotted(self.selector(1))}.{path}{self.window()})"
-        return left + self.pick([self.text_test, self.text_test, self.number_test, self.null_test, self.twin_test, self.nothing])()
+        left = self.of_field(self.pick(DYNAMIC), self.selector(1), self.pick(("c", "c", "n", "ok", "o.k")))
+        return (
+            left
+            + self.pick(
+                [self.text_test, self.text_test, self.number_test, self.null_test, self.twin_test, self.nothing]
+            )()
+        )
 
     def text_test(self) -> str:
         word = self.pick(TEXTS)
         return self.pick(
             (
-                f' == "{word}"', f' != "{word}"', f' in ["{word}", "b"]', f' not in ["{word}", "b"]', f' contains "{word}"',
-                f' starts_with "{word}"', f' ends_with "{word}"', f' matches "^{word}"', f' >= "{word}"', f' between "a" and "{word}"',
+                f' == "{word}"', f' != "{word}"', f' in ["{word}", "b"]', f' not in ["{word}", "b"]',
+                f' contains "{word}"',
+                f' starts_with "{word}"', f' ends_with "{word}"', f' matches "^{word}"',
+                f' >= "{word}"', f' between "a" and "{word}"',
             )
         )  # fmt: skip
 
@@ -123,7 +147,7 @@ class Writer:
     def twin_test(self) -> str:
         if self.each and self.chance(2):
             return f" {self.pick(('==', '!='))} each"
-        other = f"{self.pick(DYNAMIC)}({self.dotted(self.selector(0))}.{self.pick(('c', 'n'))}{self.window()})"
+        other = self.of_field(self.pick(DYNAMIC), self.selector(0), self.pick(("c", "n")))
         return f" {self.pick(('==', '!=', '<'))} {other}"
 
     def nothing(self) -> str:
@@ -146,29 +170,35 @@ class Writer:
     def profile(self) -> str:
         return self.pick(
             (
-                "profile.age between 1 and 2", "profile.age > 1", 'profile.plan == "a"', 'profile.plan != "a"', "profile.vip",
+                "profile.age between 1 and 2", "profile.age > 1", 'profile.plan == "a"', 'profile.plan != "a"',
+                "profile.vip",
                 'consent("mail")', 'not consent("mail")', 'profile.plan starts_with "a"', 'profile.list contains "a"',
                 "profile.age is null", "profile.age + 1 >= 2",
                 f"profile.plan == last({self.dotted(self.selector(0))}.c)",
             )
         )  # fmt: skip
 
-    # --- numbers -------------------------------------------------------------------------------------------------
+    # --- numbers ---------------------------------------------------------------------------------
 
     def number(self, depth: int) -> str:
         if depth > 0 and self.chance(4):
             return f"({self.number(0)} {self.pick('+-*/')} {self.number(0) if self.chance(2) else self.pick(NUMBERS)})"
         kind = self.whole(1, 8)
         if kind <= 3:
-            return f"{self.pick(PLAIN)}({self.selector(2)}{self.window()})"
+            return f"{self.pick(PLAIN).name}({self.selector(2)}{self.window()})"
         if kind <= 6:
-            return f"{self.pick(OF_FIELD)}({self.dotted(self.selector(1))}.{self.pick(('n', 'n', 'n', 'c', 'o.k'))}{self.window()})"
+            return self.of_field(self.pick(OF_FIELD), self.selector(1), self.pick(("n", "n", "n", "c", "o.k")))
         if kind == 7:
             field = f"{self.dotted(self.selector(1))}.n" if self.chance(2) else self.selector(1)
             return f"decay({field}, {self.duration()})"
         return f"since({self.selector(1)}) / {self.duration()}"
 
-    # --- selectors and windows -----------------------------------------------------------------------------------
+    def of_field(self, row: Function, selector: str, path: str) -> str:
+        """A function of a field, with its parameter where it has one."""
+        given = f", {parameter_text(row)}" if row.parameter is not None else ""
+        return f"{row.name}({self.dotted(selector)}.{path}{given}{self.window()})"
+
+    # --- selectors and windows -------------------------------------------------------------------
 
     def window(self) -> str:
         kind = self.whole(1, 10)
@@ -223,9 +253,11 @@ class Writer:
     def filter_atom(self) -> str:
         return self.pick(
             (
-                f"n {self.pick(COMPARE)} {self.pick(NUMBERS)}", "n between 1 and 2", "n in [1, 2]", "n not in [1, 2]", "n + 1 > 2",
+                f"n {self.pick(COMPARE)} {self.pick(NUMBERS)}", "n between 1 and 2", "n in [1, 2]",
+                "n not in [1, 2]", "n + 1 > 2",
                 "2 / n >= 1", "-n < -1", f'c == "{self.pick(TEXTS)}"', 'c != "a"', 'c in ["a", "b"]', 'c contains "a"',
-                'c starts_with "a"', 'c ends_with "b"', 'c matches "^a+$"', 'tags contains "a"', "tags contains 1", "ok",
+                'c starts_with "a"', 'c ends_with "b"', 'c matches "^a+$"', 'tags contains "a"', "tags contains 1",
+                "ok",
                 "ok == false", "n is null", "c is not null", "n == o.k", "o.k > 0", 'not (c == "a")', 'c >= "ab"',
             )
         )  # fmt: skip

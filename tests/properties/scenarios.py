@@ -24,7 +24,8 @@ STREAM_SET = with_declared({"email": "emails"})
 RANKS = {stream.name: stream.rank for stream in STREAM_SET}
 USER = "u"
 
-# A zone and an instant at which its calendar turns: midnights, a week's and a month's beginning, both ends of summer time, odd offsets.
+# A zone and an instant at which its calendar turns: midnights, a week's and a month's beginning,
+# both ends of summer time, odd offsets.
 TURNS = (
     ("UTC", "2026-11-02T00:00:00Z"),
     ("UTC", "2026-12-01T00:00:00Z"),
@@ -41,7 +42,8 @@ TURNS = (
 
 @dataclass(frozen=True)
 class Scenario:
-    """`events` are in order of arrival; `unit_ms` is the scale of all durations; `until` is when the clock stops."""
+    """`events` are in order of arrival; `unit_ms` is the scale of all durations; `until` is when
+    the clock stops."""
 
     options: EngineOptions
     text: str
@@ -62,7 +64,9 @@ class Scenario:
         lines = [f"{e.ts - self.base:>10} {e.stream} id={e.id if e.has_id else None} {e.fields}" for e in self.events]
         o = self.options
         bounds = f"gap={o.session_gap_ms} dedupe={o.dedupe_window_ms} lateness={o.allowed_lateness_ms}"
-        return "\n".join(["", self.text, *lines, f"base={self.base} until=+{self.until - self.base} zone={o.timezone} {bounds}"])
+        return "\n".join(
+            ["", self.text, *lines, f"base={self.base} until=+{self.until - self.base} zone={o.timezone} {bounds}"]
+        )
 
 
 @st.composite
@@ -91,7 +95,8 @@ def make_scenario(by: Chance, unit_ms: int, most_events: int) -> Scenario:
 
 
 def arrival(by: Chance, scenario: Scenario) -> list[Event]:
-    """The events in an order in which none is later than the allowed lateness behind the largest instant before it."""
+    """The events in an order in which none is later than the allowed lateness behind the largest
+    instant before it."""
     most = min(scenario.options.allowed_lateness_ms // scenario.unit_ms, 45)
     delays = [by.whole(0, most) * scenario.unit_ms for _ in scenario.events]
     order = sorted(range(len(delays)), key=lambda i: (scenario.events[i].ts + delays[i], i))
@@ -103,7 +108,7 @@ def arrivals(draw: Callable[..., Any], scenario: Scenario) -> list[Event]:
     return arrival(Drawn(draw), scenario)
 
 
-# --- definitions ------------------------------------------------------------------------------------------------
+# --- definitions --------------------------------------------------------------------------------
 
 _NAMES = ("alpha", "beta", "gamma")
 _ORDERS = tuple((a, b, c) for a in _NAMES for b in _NAMES for c in _NAMES if len({a, b, c}) == 3)
@@ -145,7 +150,7 @@ def _iso(ts: int) -> str:
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ts)).isoformat()
 
 
-# --- events -----------------------------------------------------------------------------------------------------
+# --- events -------------------------------------------------------------------------------------
 
 _NUMBERS = (1, 2, 1, 2.5, 0, 1.0, -1)
 _TEXTS = ("a", "b", "a", "ab", "")

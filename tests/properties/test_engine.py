@@ -1,4 +1,5 @@
-"""The engine against the oracle, on scenarios that hypothesis chooses and shrinks. `HYPOTHESIS_PROFILE=thorough` runs more of them."""
+"""The engine against the oracle, on scenarios that hypothesis chooses and shrinks.
+`HYPOTHESIS_PROFILE=thorough` runs more of them."""
 
 from __future__ import annotations
 

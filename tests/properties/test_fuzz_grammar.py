@@ -1,4 +1,5 @@
-"""Texts that people and machines get wrong: the parser answers with a tree or with an error that points into the text, quickly, always.
+"""Texts that people and machines get wrong: the parser answers with a tree or with an error that
+points into the text, quickly, always.
 
 HYPERSEG_FUZZ=1000000 tries a million texts; a failure names its seed.
 """
@@ -29,10 +30,14 @@ from tests.properties.grammar import STREAMS, Writer
 
 ROUNDS = int(os.environ.get("HYPERSEG_FUZZ", "20000"))
 SHARES = 8  # so that several workers can take part
-SECONDS_MAX = 20.0  # of processor time for one text: one of thousands of names takes about one, more where the machine is shared
+# Of processor time for one text: one of thousands of names takes about one, more where the machine
+# is shared.
+SECONDS_MAX = 20.0
 OPTIONS = EngineOptions()
-WORDS = """and or not in is null between within without matches contains last first on from to this each ( ) [ ] , . -> == != < >= + - * /
-`a b` ` " "a" "\\u00e9" "\\x" 7d 0d 999999w 1.5h 0.3ms 1 -1 1e400 1e-400 0x1 01 1. .5 true click profile profile.x any(click) count( held(
+WORDS = """and or not in is null between within without matches contains last first on from to this each ( )
+[ ] , . -> == != < >= + - * /
+`a b` ` " "a" "\\u00e9" "\\x" 7d 0d 999999w 1.5h 0.3ms 1 -1 1e400 1e-400 0x1 01 1. .5
+true click profile profile.x any(click) count( held(
 within_km( segment("a") score( weekday() é # % $ && || = ! ~ ; '"""
 PIECES = (*WORDS.split(), "9" * 400, "\u0000", "\ud800", "\u2028", "\U0001f600", "\t", "\n", "\r")
 
@@ -42,7 +47,8 @@ def writer(seed: int) -> Writer:
 
 
 def mutated(text: str, other: str, by: Seeded) -> str:
-    """`text` with a few pieces dropped, doubled, swapped, replaced, put between, or the end of another text."""
+    """`text` with a few pieces dropped, doubled, swapped, replaced, put between, or the end of
+    another text."""
     for _ in range(by.whole(1, 4)):
         words = re.findall(r"\s+|\w+|[^\w\s]", text) or [""]
         i, j = by.whole(0, len(words) - 1), by.whole(0, len(words) - 1)
@@ -101,7 +107,8 @@ def loaded(text: str, each: bool = True) -> Node | None:
 
 
 def examine(text: str) -> bool:
-    """Whether the text is an expression; raises AssertionError when the language breaks a promise about it."""
+    """Whether the text is an expression; raises AssertionError when the language breaks a promise
+    about it."""
     start = time.process_time()
     tree = loaded(text)
     if tree is not None:
@@ -127,7 +134,8 @@ def test_random_and_mutated_expressions(share: int) -> None:
 
 @pytest.mark.parametrize("seed", range(300))
 def test_mutated_files(seed: int) -> None:
-    """A file of definitions with a few wrong places: every error says where in the file, what is left can be compiled."""
+    """A file of definitions with a few wrong places: every error says where in the file, what is
+    left can be compiled."""
     by = Seeded(seed)
     items = [f"  - name: s{i}\n    when: {writer(seed + i).condition(1)}\n    min_dwell: 1h\n" for i in range(3)]
     good = "segments:\n" + "".join(items) + "groups:\n  - name: g\n    segments: [s0, s1]\n"
@@ -139,7 +147,7 @@ def test_mutated_files(seed: int) -> None:
         compile_plan(found, OPTIONS)
 
 
-# --- what must be refused quickly ----------------------------------------------------------------------------------
+# --- what must be refused quickly ---------------------------------------------------------------
 
 
 def refused(text: str) -> DefinitionError:
@@ -234,7 +242,9 @@ def test_two_years_are_within_bounds(window: str) -> None:
 
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)*b", "(.*)*x", "^(([a-z])+.)+[A-Z]([a-z])+$", "(x+x+)+y"])
 def test_a_pattern_cannot_hang_a_worker(pattern: str) -> None:
-    definitions = load_text(json.dumps({"segments": [{"name": "s", "when": f'any(click[x matches "{pattern}"])'}]}), OPTIONS)
+    definitions = load_text(
+        json.dumps({"segments": [{"name": "s", "when": f'any(click[x matches "{pattern}"])'}]}), OPTIONS
+    )
     assert not definitions.errors
     engine = Engine(compile_plan(definitions, OPTIONS), OPTIONS)
     start = time.process_time()
@@ -243,7 +253,7 @@ def test_a_pattern_cannot_hang_a_worker(pattern: str) -> None:
     assert time.process_time() - start < SECONDS_MAX
 
 
-# --- files ---------------------------------------------------------------------------------------------------------
+# --- files --------------------------------------------------------------------------------------
 
 
 def load(text: str) -> Definitions:
@@ -256,7 +266,8 @@ def load(text: str) -> Definitions:
 
 
 BOMBS = {
-    "laughs": "a: &a [x, x]\n" + "".join(f"{chr(98 + i)}: &{chr(98 + i)} [*{chr(97 + i)}, *{chr(97 + i)}]\n" for i in range(20)),
+    "laughs": "a: &a [x, x]\n"
+    + "".join(f"{chr(98 + i)}: &{chr(98 + i)} [*{chr(97 + i)}, *{chr(97 + i)}]\n" for i in range(20)),
     "an alias": "segments: &s\n  - {name: a, when: any(click)}\ngroups: *s\n",
     "itself": "segments: &s [*s]\n",
     "merge": "segments:\n  - &a {name: a, when: any(click)}\n  - {<<: *a, name: b}\n",
@@ -282,14 +293,22 @@ def test_a_bomb_is_one_error(bomb: str) -> None:
 
 
 def test_the_bomb_beside_good_definitions_leaves_them() -> None:
-    found = load("segments:\n  - {name: a, when: any(click)}\n  - [[[[x]]]]\n  - {name: b, when: any(cart)}\n  - 3\n  - ~\n")
+    found = load(
+        "segments:\n  - {name: a, when: any(click)}\n  - [[[[x]]]]\n  - {name: b, when: any(cart)}\n  - 3\n  - ~\n"
+    )
     assert [segment.name for segment in found.segments] == ["a", "b"]
     assert len(found.errors) == 3
 
 
 def test_names_that_are_taken() -> None:
-    found = load("segments:\n  - {name: a, when: any(click)}\n  - {name: a, when: any(cart)}\ngroups:\n  - {name: a, segments: [a]}\n")
-    assert [(error.line, error.message) for error in found.errors] == [(3, "the name is taken"), (5, "the name is taken")]
+    found = load(
+        "segments:\n  - {name: a, when: any(click)}\n  - {name: a, when: any(cart)}\ngroups:\n  - {name: a, "
+        "segments: [a]}\n"
+    )
+    assert [(error.line, error.message) for error in found.errors] == [
+        (3, "the name is taken"),
+        (5, "the name is taken"),
+    ]
     assert [segment.source for segment in found.segments] == ["any(click)"]
 
 
@@ -320,17 +339,22 @@ def test_a_long_line_that_leads_nowhere() -> None:
 
 def test_many_names_that_nobody_has() -> None:
     """Looking for the nearest of two thousand names two thousand times would take minutes."""
-    found = load("segments:\n" + "".join(f"  - {{name: s{i}, when: 'segment(\"t{i}\") and any(click)'}}\n" for i in range(2_000)))
+    found = load(
+        "segments:\n" + "".join(f"  - {{name: s{i}, when: 'segment(\"t{i}\") and any(click)'}}\n" for i in range(2_000))
+    )
     assert len(found.errors) == 2_000
     assert sum(bool(error.hint) for error in found.errors) <= 20
 
 
 def test_a_knot_of_circles() -> None:
-    """Each of 120 segments refers to every seventh: all are refused, each with a way round that is short enough to read."""
+    """Each of 120 segments refers to every seventh: all are refused, each with a way round that is
+    short enough to read."""
     refs = {i: " or ".join(f'segment("s{(i + j) % 120}")' for j in range(1, 120, 7)) for i in range(120)}
     found = load("segments:\n" + "".join(f"  - {{name: s{i}, when: '{text}'}}\n" for i, text in refs.items()))
     assert len(found.errors) == 120
-    assert all(len(error.found) < 100 and error.found.split(" → ")[0] == error.found.split(" → ")[-1] for error in found.errors)
+    assert all(
+        len(error.found) < 100 and error.found.split(" → ")[0] == error.found.split(" → ")[-1] for error in found.errors
+    )
 
 
 def test_many_definitions() -> None:

@@ -1,4 +1,5 @@
-"""The oracle against itself: its candidate instants miss nothing that an evaluation at every millisecond sees."""
+"""The oracle against itself: its candidate instants miss nothing that an evaluation at every
+millisecond sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Every check on scenarios of a seeded generator: the same ones on every run, then new ones whose seed is printed and may be given again.
+"""Every check on scenarios of a seeded generator: the same ones on every run, then new ones whose
+seed is printed and may be given again.
 
 SCENARIO_SEED=123456 pytest tests/properties/test_seeds.py        that block of scenarios
 SCENARIOS=5000 pytest tests/properties/test_seeds.py              more of them

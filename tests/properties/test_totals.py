@@ -1,4 +1,5 @@
-"""Sums and means in a sliding window against fractions, above all where they nearly equal what they are compared with."""
+"""Sums and means in a sliding window against fractions, above all where they nearly equal what they
+are compared with."""
 
 from __future__ import annotations
 
@@ -10,10 +11,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from app.domain.limits import NEVER
-from app.engine.totals import SlidingTotal
+from app.engine.aggregates.total import SlidingTotal
 
 WINDOW_MS = 100
-ORDERS: dict[str, Callable[[float, float], bool]] = {">=": operator.ge, ">": operator.gt, "<": operator.lt, "<=": operator.le}
+ORDERS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    ">": operator.gt,
+    "<": operator.lt,
+    "<=": operator.le,
+}
 Entries = list[tuple[int, float]]
 
 _values = st.one_of(
@@ -25,9 +31,15 @@ _entries = st.lists(st.tuples(st.integers(0, 8), _values), min_size=1, max_size=
 
 
 def rounded(entries: Entries, mean: bool) -> float | None:
-    """What the window's value is, by definition: null where nothing is averaged, and beyond a double's range."""
+    """What the window's value is, by definition: null where nothing is averaged, and beyond a
+    double's range."""
     total = sum((Fraction(value) for _, value in entries), Fraction(0))
-    if not mean and total.denominator == 1 and all(Fraction(v).denominator == 1 for _, v in entries) and abs(total) < 2**63:
+    if (
+        not mean
+        and total.denominator == 1
+        and all(Fraction(v).denominator == 1 for _, v in entries)
+        and abs(total) < 2**63
+    ):
         return int(total)
     if mean and not entries:
         return None
@@ -47,7 +59,9 @@ def first_flip(entries: Entries, now: int, mean: bool, test: Callable[[float | N
 
 
 @given(_entries, st.booleans(), st.sampled_from(sorted(ORDERS)), st.sampled_from([2, 5, 64]), st.data())
-def test_the_look_ahead_finds_the_exit_that_flips(steps: Entries, mean: bool, order: str, ahead: int, data: st.DataObject) -> None:
+def test_the_look_ahead_finds_the_exit_that_flips(
+    steps: Entries, mean: bool, order: str, ahead: int, data: st.DataObject
+) -> None:
     total = SlidingTotal(WINDOW_MS, mean)
     total.AHEAD = ahead
     cell, ts, entries = total.new(), 0, []
@@ -70,7 +84,9 @@ def test_the_look_ahead_finds_the_exit_that_flips(steps: Entries, mean: bool, or
 
 
 @given(_entries, st.booleans(), st.sampled_from(sorted(ORDERS)), st.integers(-5, 50))
-def test_an_entry_that_is_said_not_to_matter_brings_no_flip_nearer(steps: Entries, mean: bool, order: str, limit: int) -> None:
+def test_an_entry_that_is_said_not_to_matter_brings_no_flip_nearer(
+    steps: Entries, mean: bool, order: str, limit: int
+) -> None:
     total = SlidingTotal(WINDOW_MS, mean, (limit,))
     cell, ts, entries = total.new(), 0, []
 

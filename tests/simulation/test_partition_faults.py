@@ -1,26 +1,48 @@
-"""One partition under every fault: the changes are those of an undisturbed run, each once, in each user's order."""
+"""One partition under every fault: the changes are those of an undisturbed run, each once, in each
+user's order."""
 
 from __future__ import annotations
 
 import random
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.domain.changes import Change
 from app.domain.limits import HOUR_MS, MINUTE_MS
 from app.domain.members import name_of
 from app.domain.options import EngineOptions
+from app.domain.streams import DEFAULT_STREAMS
 from app.engine.engine import Engine
 from app.rules.definitions import load_text
 from app.rules.plan import compile_plan
+from app.streaming.core import Poisoned
+from app.streaming.ports import StepEngine
 from app.streaming.watermark import Clock
-from tests.support.driver import CRASH, CRASH_BEFORE_STORE, DUP, LATE, REBALANCE, TORN, Advance, Driver, Raw, ids
+from app.testing.faults import (
+    COMMIT,
+    CRASH,
+    CRASH_BEFORE_STORE,
+    DISK_LOST,
+    REBALANCE,
+    TORN,
+    Advance,
+    Duplicate,
+    Item,
+    Late,
+    Raw,
+    Switch,
+    Unread,
+)
+from app.testing.partition import DEAD_LETTERS, Partition, WorkerOptions
 from tests.support.fake_engine import FakeEngine, FakePlan
 
-RANKS = {"profile": 0, "click": 1, "cart": 2, "purchase": 3}
+STREAMS = {stream.name: stream for stream in DEFAULT_STREAMS}
 T0 = 1_760_000_000_000
+WALL = WorkerOptions(clock=Clock(wall=True), now=T0)
 SEGMENTS = """
 segments:
   - {name: active, when: "count(click, last 1h) >= 2"}
@@ -37,206 +59,281 @@ def real_engine() -> Engine:
     return Engine(compile_plan(load_text(SEGMENTS, options), options), options)
 
 
-def shop(seed: int, count: int = 300, users: int = 12) -> list[dict[str, Any]]:
-    """A small shop in the order of time, several users, ties included."""
+def record(stream: str, user: str, ts: int, event_id: str | None, **fields: Any) -> Raw:
+    """An event as bytes under its user's key, as a producer sends it."""
+    body = {"event_id": event_id, "user_id": user, "ts": ts, **fields}
+    return Raw(STREAMS[stream].topic, orjson.dumps(body), user.encode())
+
+
+def clicks(user: str, count: int, start: int = T0, name: str = "c") -> list[Raw]:
+    return [record("click", user, start + n, f"{name}{n}") for n in range(count)]
+
+
+def shop(seed: int, count: int = 300, users: int = 12) -> list[tuple[int, Raw]]:
+    """A small shop in the order of time, several users, ties included: (ts, record).
+
+    Most events have no id, so that none of them is counted once only because the engine knows its
+    id.
+    """
     rnd = random.Random(seed)
     ts, events = T0, []
     for number in range(count):
         ts += rnd.choice((0, 1_000, 60_000, 600_000))
         kind = rnd.choices(("click", "cart", "purchase", "profile"), (8, 2, 1, 1))[0]
-        event: dict[str, Any] = {"type": kind, "event_id": f"e{number}", "user_id": f"u{rnd.randrange(users)}", "ts": ts}
+        user = f"u{rnd.randrange(users)}"
+        fields: dict[str, Any] = {}
         if kind == "click":
-            event["category"] = rnd.choice("ab")
+            fields["category"] = rnd.choice("ab")
         if kind == "profile":
-            event["attributes"] = {"age": rnd.randrange(18, 80)}
-        events.append(event)
+            fields["attributes"] = {"age": rnd.randrange(18, 80)}
+        events.append(
+            (ts, STREAMS[kind].rank, record(kind, user, ts, rnd.choice((None, None, f"e{number}")), **fields))
+        )
     # Of one instant, in the order of ties: a lower rank that comes later is a correction, rightly.
-    return sorted(events, key=lambda event: (event["ts"], RANKS[event["type"]]))
+    return [(ts, event) for ts, _, event in sorted(events, key=lambda event: event[:2])]
 
 
-def undisturbed(engine: Any, events: list[dict[str, Any]], **options: Any) -> list[dict[str, Any]]:
-    driver = Driver(engine, **options)
-    driver.feed(events, run=False)
-    driver.run()
-    return driver.log.changes
+def log_of(seed: int) -> list[Raw]:
+    return [event for _, event in shop(seed)]
 
 
-def by_user(changes: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
+def undisturbed(engine: StepEngine, events: list[Raw], **worker: Any) -> Partition:
+    """A partition that found a complete log."""
+    partition = Partition(engine, worker=WorkerOptions(**worker))
+    partition.send(*events)
+    partition.feed()
+    return partition
+
+
+def by_user(changes: list[Change]) -> dict[str, list[Change]]:
+    found: dict[str, list[Change]] = {}
     for change in changes:
-        found.setdefault(change["user_id"], []).append(change)
+        found.setdefault(change.user_id, []).append(change)
     return found
 
 
-FAULTS = (CRASH, CRASH_BEFORE_STORE, REBALANCE)
+def by_id(changes: list[Change]) -> dict[str, Change]:
+    return {change.change_id: change for change in changes}
+
+
+def members(partition: Partition) -> set[tuple[str, str]]:
+    store = partition.store
+    return {(key, user) for name in store.sizes() for key, user, _since in store.members(name_of(name), None, 1_000)}
+
+
+def dead_letters(partition: Partition) -> list[tuple[bytes | None, bytes | None, dict[str, bytes]]]:
+    """(key, value, headers) of the dead letters' topic."""
+    return [(key, value, dict(headers)) for key, value, headers in partition.log.outputs[DEAD_LETTERS]]
+
+
+def reasons(partition: Partition) -> list[bytes]:
+    return [headers["reason"] for _, _, headers in dead_letters(partition)]
+
+
+FAULTS = (CRASH, CRASH_BEFORE_STORE, REBALANCE, DISK_LOST, COMMIT)
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_faults_change_nothing(seed: int) -> None:
-    """A log in the order of time, read live, fault after fault: the same changes as one that was complete before it was read."""
+    """A log in the order of time, read live, fault after fault: the same changes as one that was
+    complete before it was read."""
     rnd = random.Random(f"faults-{seed}")
-    events = shop(seed)
-    expected = undisturbed(real_engine(), events)
-    driver = Driver(real_engine(), commit_every=rnd.choice((1, 2, 3)), entries_max=rnd.choice((1, 4, 100)))
-    items: list[Any] = []
+    events = log_of(seed)
+    expected = undisturbed(real_engine(), events).changes
+    worker = WorkerOptions(commit_every=rnd.choice((1, 2, 3, 50)), cache_entries=rnd.choice((1, 4, 100)))
+    items: list[Item] = []
     for event in events:
         items.append(event)
         if rnd.random() < 0.1:
             items.append(rnd.choice(FAULTS))
-    driver.feed(items)
-    assert len(ids(driver.log.changes)) == len(set(ids(driver.log.changes)))
-    assert by_user(driver.log.changes) == by_user(expected)
+    disturbed = Partition(real_engine(), worker=worker)
+    disturbed.feed(*items)
+    assert len(disturbed.changes) == len(by_id(disturbed.changes))
+    assert by_user(disturbed.changes) == by_user(expected)
 
 
 @pytest.mark.parametrize("fetch", [1, 2, 7, 64, 0])
 def test_a_complete_log_gives_the_same_however_it_is_fetched(fetch: int) -> None:
-    events = shop(99)
-    expected = undisturbed(real_engine(), events)
-    assert by_user(undisturbed(real_engine(), events, fetch=fetch, commit_every=2, entries_max=3)) == by_user(expected)
+    events = log_of(99)
+    expected = undisturbed(real_engine(), events).changes
+    fetched = undisturbed(real_engine(), events, fetch=fetch, commit_every=2, cache_entries=3).changes
+    assert by_user(fetched) == by_user(expected)
 
 
 @settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), order=st.randoms(use_true_random=False))
 def test_disorder_ends_at_the_same_memberships(seed: int, order: random.Random) -> None:
-    """Topics that run ahead of each other: corrections on the way, but the same members at the end, alternating, seq without a gap."""
+    """Topics that run ahead of each other: corrections on the way, but the same members at the end,
+    alternating, seq without a gap."""
     events = shop(seed, count=60, users=4)
-    jumbled = sorted(events, key=lambda e: e["ts"] + order.randrange(0, 20 * MINUTE_MS))
-    straight, driver = Driver(real_engine()), Driver(real_engine())
-    end = {"type": "click", "event_id": "end", "user_id": "nobody", "ts": events[-1]["ts"] + 30 * MINUTE_MS}
-    straight.feed([*events, end], run=False)
-    straight.run()
-    driver.feed([*jumbled, end])
-    assert members(driver) == members(straight)
-    for changes in by_user(driver.log.changes).values():
-        assert [c["seq"] for c in changes] == list(range(1, len(changes) + 1))
-
-
-def members(driver: Driver) -> dict[tuple[str, str], int]:
-    rows = {}
-    for key in driver.store.sizes():
-        for member_key, user, _since in driver.store.members(name_of(key), None, 1_000):
-            rows[member_key, user] = 1
-    return rows
+    jumbled = sorted(events, key=lambda event: event[0] + order.randrange(0, 20 * MINUTE_MS))
+    end = record("click", "nobody", events[-1][0] + 30 * MINUTE_MS, "end")
+    straight = undisturbed(real_engine(), [*(event for _, event in events), end])
+    disordered = Partition(real_engine())
+    disordered.feed(*(event for _, event in jumbled), end)
+    assert members(disordered) == members(straight)
+    for changes in by_user(disordered.changes).values():
+        assert [change.seq for change in changes] == list(range(1, len(changes) + 1))
 
 
 def test_the_watermark_of_before_a_crash_still_holds() -> None:
     """What fell due while nobody ran fires once, in order, when somebody does."""
-    clock = Clock(wall=True)
-    driver = Driver(FakeEngine(), clock=clock, now=T0)
-    clicks = [{"type": "click", "event_id": f"c{n}", "user_id": "u", "ts": T0 + n} for n in range(3)]
-    assert [c["change"] for c in driver.feed(clicks)] == ["entered"]
-    driver.now += 5 * HOUR_MS
-    changes = driver.feed([CRASH])
-    assert [(c["change"], c["at"]) for c in changes] == [("exited", T0 + 2 + HOUR_MS)]
-    assert driver.feed([CRASH, REBALANCE, Advance(HOUR_MS)]) == []
+    partition = Partition(FakeEngine(), worker=WALL)
+    assert [change.change for change in partition.feed(*clicks("u", 3))] == ["entered"]
+    changes = partition.feed(Advance("5h"), CRASH)
+    assert [(change.change, change.at) for change in changes] == [("exited", T0 + 2 + HOUR_MS)]
+    assert partition.feed(CRASH, REBALANCE, Advance("1h")) == []
 
 
 def test_silence_moves_the_clock_only_when_everything_is_read() -> None:
-    driver = Driver(FakeEngine(), clock=Clock(wall=True), now=T0)
-    driver.feed([{"type": "click", "event_id": f"c{n}", "user_id": "u", "ts": T0 + n} for n in range(3)])
-    assert driver.feed([Advance(HOUR_MS + 502)])[0]["change"] == "exited"
+    partition = Partition(FakeEngine(), worker=WALL)
+    partition.feed(*clicks("u", 3))
+    assert partition.feed(Advance(HOUR_MS + 499)) == [], "the grace is half a second"
+    assert [change.change for change in partition.feed(Advance(1))] == ["exited"]
     # Behind its end, a topic keeps time where it is.
-    driver.feed([{"type": "click", "event_id": f"d{n}", "user_id": "u", "ts": driver.now + n} for n in range(3)])
-    driver.core.lanes[1].end = 99
-    driver.now += 5 * HOUR_MS
-    driver.core.step(driver.now)
-    assert not driver.core.changes_pending
+    partition.feed(*clicks("u", 3, partition.now, "d"))
+    assert partition.feed(Unread("carts", 1), Advance("5h"), CRASH) == []
+    assert [change.change for change in partition.feed(Unread("carts", 0))] == ["exited"]
 
 
 def test_late_duplicate_and_refused() -> None:
-    first = {"type": "click", "event_id": "a", "user_id": "u", "ts": T0}
-    old = {"type": "click", "event_id": "old", "user_id": "u", "ts": T0 - 2 * HOUR_MS}
-    driver = Driver(real_engine())
-    driver.feed([first, DUP(first), LATE(old)])
-    assert driver.store.sizes() == {}
-    reasons = [headers["reason"] for _, _, headers in driver.log.letters]
-    assert reasons == [b"too_late"]
+    first, old = record("click", "u", T0, "a"), record("click", "u", T0 - 2 * HOUR_MS, "old")
+    partition = Partition(real_engine())
+    partition.feed(first, Duplicate(first), Late(old))
+    assert partition.store.sizes() == {}
+    assert reasons(partition) == [b"too_late"]
+    assert partition.refused == [("too_late", "7200000 ms behind the watermark, allowed_lateness is 3600000 ms", old)]
 
 
 def test_future_events_are_refused_and_do_not_hold_up_others() -> None:
-    driver = Driver(real_engine(), clock=Clock(wall=True, max_future_ms=1_000), now=T0)
-    far = {"type": "cart", "event_id": "far", "user_id": "v", "ts": T0 + HOUR_MS}
-    driver.feed([far, {"type": "click", "event_id": "a", "user_id": "u", "ts": T0}])
-    assert [headers["reason"] for _, _, headers in driver.log.letters] == [b"in_future"]
-    assert driver.core.watermark == T0
+    partition = Partition(real_engine(), worker=WorkerOptions(clock=Clock(wall=True, max_future_ms=1_000), now=T0))
+    partition.feed(record("cart", "v", T0 + HOUR_MS, "far"), record("click", "u", T0, "a"))
+    assert reasons(partition) == [b"in_future"]
+    assert partition.watermark == T0
 
 
 def test_dead_letters_keep_every_byte() -> None:
-    driver = Driver(real_engine())
+    partition = Partition(real_engine())
     bad = [Raw("clicks", b"\xff\x00 no json", b"k"), Raw("carts", None, b"k2"), Raw("clicks", b'{"ts":1760000000000}')]
-    driver.feed([*bad, CRASH])
-    assert [(key, value) for key, value, _ in driver.log.letters] == [
+    partition.feed(*bad, CRASH)
+    letters = dead_letters(partition)
+    assert [(key, value) for key, value, _ in letters] == [
         (b"k", b"\xff\x00 no json"),
         (b"k2", None),
         (None, b'{"ts":1760000000000}'),
     ]
-    assert driver.log.letters[0][2]["topic"] == b"clicks"
-    assert driver.log.letters[2][2]["offset"] == b"1"
+    assert letters[0][2]["topic"] == b"clicks"
+    assert letters[2][2]["offset"] == b"1"
+    assert [given for _, _, given in partition.refused] == bad
 
 
 def test_a_record_the_engine_fails_on_is_set_aside() -> None:
-    engine = FakeEngine(fail_on={"bad"})
-    driver = Driver(engine)
-    driver.feed([{"type": "click", "event_id": n, "user_id": "u", "ts": T0} for n in ("1", "2", "bad", "3")])
-    assert [c["change"] for c in driver.log.changes] == ["entered"]
-    assert [headers["reason"] for _, _, headers in driver.log.letters] == [b"internal"]
+    partition = Partition(FakeEngine(fail_on={"bad"}), worker=WorkerOptions(sets_aside=True))
+    partition.feed(*(record("click", "u", T0, name) for name in ("1", "2", "bad", "3")))
+    assert [change.change for change in partition.changes] == ["entered"]
+    assert reasons(partition) == [b"internal"]
+
+
+def test_a_failure_of_the_engine_is_raised_where_nobody_sets_it_aside() -> None:
+    with pytest.raises(Poisoned, match=r"clicks@0 user 'u'") as raised:
+        Partition(FakeEngine(fail_on={"bad"})).feed(record("click", "u", T0, "bad"))
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+
+
+def test_a_user_whose_timers_fail_is_set_aside() -> None:
+    """The timers of the others fire, and what comes of that user later is kept as dead letters."""
+    partition = Partition(
+        FakeEngine(fail_on={"timer of u"}), worker=WorkerOptions(clock=Clock(wall=True), now=T0, sets_aside=True)
+    )
+    partition.feed(*clicks("u", 3), *clicks("v", 3))
+    assert [change.user_id for change in partition.feed(Advance("2h"))] == ["v"]
+    assert partition.feed(record("click", "u", partition.now, "later")) == []
+    assert reasons(partition) == [b"internal"]
 
 
 def test_other_definitions_visit_every_user_once_even_through_a_crash() -> None:
-    driver = Driver(FakeEngine())
-    driver.feed([{"type": "click", "event_id": f"{u}-{n}", "user_id": f"u{u}", "ts": T0 + n} for u in range(150) for n in range(3)])
-    assert driver.store.sizes() == {"busy": 150}
-    driver.engine = FakeEngine(FakePlan("fake-2"))
-    driver.begin()
-    driver.core.step(driver.now)  # one slice of users, committed
-    driver.commit()
-    driver.feed([CRASH_BEFORE_STORE, CRASH])
-    exited = [c for c in driver.log.changes if c["cause"]["kind"] == "definition"]
-    assert len(exited) == len({c["user_id"] for c in exited}) == 150
-    assert driver.store.meta.plan == "fake-2"
-    assert driver.store.sizes() == {}
+    partition = Partition(FakeEngine())
+    partition.feed(*(record("click", f"u{u}", T0 + n, f"{u}-{n}") for u in range(150) for n in range(3)))
+    assert partition.store.sizes() == {"busy": 150}
+    engine = FakeEngine(FakePlan("fake-2"))
+    partition.inject(Switch(engine))
+    partition.step()  # one slice of users, committed
+    assert 0 < partition.store.sizes()["busy"] < 150
+    partition.feed(CRASH_BEFORE_STORE, CRASH)
+    exited = [change for change in partition.changes if change.cause.kind == "definition"]
+    assert len(exited) == len({change.user_id for change in exited}) == 150
+    assert len(engine.settled) == len(set(engine.settled)) == 150
+    assert partition.store.meta.plan == "fake-2"
+    assert partition.store.sizes() == {}
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_without_transactions_states_stay_exact(seed: int) -> None:
     """At least once: changes may repeat with equal ids, but no event counts twice."""
     rnd = random.Random(f"torn-{seed}")
-    events = shop(seed)
+    events = log_of(seed)
     expected = undisturbed(real_engine(), events)
-    driver = Driver(real_engine(), transactional=False)
-    driver.feed(events[:50])
+    partition = Partition(real_engine(), worker=WorkerOptions(transactional=False))
+    partition.feed(*events[:50])
     for start in range(50, len(events), 50):
-        driver.feed(events[start : start + 50], run=False)
-        driver.feed([rnd.choice((TORN, CRASH, CRASH_BEFORE_STORE, REBALANCE))])
-    driver.run()
-    assert {c["change_id"]: c for c in driver.log.changes} == {c["change_id"]: c for c in expected}
-    final = Driver(real_engine())
-    final.feed(events, run=False)
-    final.run()
-    assert members(driver) == members(final)
+        partition.send(*events[start : start + 50])
+        partition.feed(rnd.choice((TORN, CRASH, CRASH_BEFORE_STORE, REBALANCE)))
+    assert by_id(partition.changes) == by_id(expected.changes)
+    assert members(partition) == members(expected)
+
+
+def torn_partition() -> Partition:
+    """A user is in the changelog, with three events that have no id, and no mark follows."""
+    partition = Partition(FakeEngine(), worker=WorkerOptions(transactional=False, commit_every=100))
+    partition.send(*(record("click", "u", T0, None) for _ in range(3)))
+    partition.inject(TORN)
+    assert (partition.state("u").count, partition.core.lag) == (3, 3)
+    return partition
+
+
+def test_events_in_a_state_are_not_counted_again() -> None:
+    partition = torn_partition()
+    assert partition.feed() == []
+    partition.inject(CRASH)
+    assert (partition.state("u").count, partition.core.lag) == (3, 0)
+    partition.feed(record("click", "u", T0, None), record("cart", "u", T0, None))
+    assert partition.state("u").count == 5
+
+
+def test_a_state_keeps_what_it_says_of_its_events_until_they_are_read_again() -> None:
+    """It is written once more before they are, because other definitions came."""
+    partition = torn_partition()
+    partition.inject(Switch(FakeEngine(FakePlan("fake-2"))))
+    partition.step()
+    partition.commit()
+    partition.feed(CRASH)
+    assert (partition.state("u").count, partition.core.lag) == (3, 0)
+
+
+def test_a_transaction_is_never_torn() -> None:
+    with pytest.raises(ValueError, match="transactional=False"):
+        Partition(FakeEngine()).feed(TORN)
 
 
 def test_erasing_a_user_leaves_nothing_behind() -> None:
-    driver = Driver(FakeEngine())
-    driver.feed([{"type": "click", "event_id": f"c{n}", "user_id": "u", "ts": T0 + n} for n in range(3)])
-    driver.core.forget("u")
-    driver.commit()
-    assert driver.store.get("u") is None
-    assert driver.store.sizes() == {}
-    assert driver.store.due(b"t", T0 * 2, 10) == []
-    driver.feed([REBALANCE])
-    assert driver.store.meta.users == 0
+    partition = Partition(FakeEngine())
+    partition.feed(*clicks("u", 3))
+    partition.core.forget("u")
+    partition.commit()
+    assert partition.store.get("u") is None
+    assert partition.store.sizes() == {}
+    assert partition.store.due(b"t", T0 * 2, 10) == []
+    partition.feed(REBALANCE)
+    assert partition.store.meta.users == 0
 
 
 def test_users_idle_for_long_and_members_of_nothing_go() -> None:
-    driver = Driver(FakeEngine())
-    driver.feed([{"type": "click", "event_id": f"m{n}", "user_id": "member", "ts": T0 + n} for n in range(3)])
-    driver.feed([{"type": "click", "event_id": f"o{n}", "user_id": f"o{n:03d}", "ts": T0} for n in range(100)])
-    driver.engine.fire = lambda state, upto: []  # so that the member stays one
-    driver.feed([{"type": "click", "event_id": "late", "user_id": "fresh", "ts": T0 + 10 * HOUR_MS}])
-    gone = sum(driver.core.expire_slice(5 * HOUR_MS) for _ in range(4))
-    driver.commit()
+    partition = Partition(FakeEngine(stays=True))
+    partition.feed(*clicks("member", 3), *(record("click", f"o{n:03d}", T0, f"o{n}") for n in range(100)))
+    partition.feed(record("click", "fresh", T0 + 10 * HOUR_MS, "late"))
+    gone = sum(partition.core.expire_slice(5 * HOUR_MS) for _ in range(4))
+    partition.commit()
     assert gone == 100
-    assert [user for user, _ in driver.store.page(None, 10)] == ["fresh", "member"]
-    driver.feed([REBALANCE])
-    assert driver.store.meta.users == 2
+    assert partition.users() == ["fresh", "member"]
+    partition.feed(REBALANCE)
+    assert partition.store.meta.users == 2

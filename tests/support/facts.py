@@ -1,9 +1,12 @@
-"""An independent reader of a fact's `needs`: does the value do what the rule needs, judging by the fact alone?
+"""An independent reader of a fact's `needs`: does the value do what the rule needs, judging by
+the fact alone?
 
     needs := "true" | "false" | "null" | "not null" | test | "not " test | "not (" test ")"
     test  := op operand
-    op    := == != < <= > >= in [..] not in [..] between a and b contains starts_with ends_with matches
-Operands are JSON values or durations (compared as milliseconds); anything else is an expression, whose value is the fact's `against`.
+    op    := == != < <= > >= in [..] not in [..] between a and b matches
+             contains starts_with ends_with
+Operands are JSON values or durations (compared as milliseconds); anything else is an expression,
+whose value is the fact's `against`.
 """
 
 from __future__ import annotations
@@ -17,7 +20,21 @@ import msgspec
 from app.domain.changes import Fact
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_OPERATORS = ("==", "!=", "<=", ">=", "<", ">", "not in", "in", "between", "contains", "starts_with", "ends_with", "matches")
+_OPERATORS = (
+    "==",
+    "!=",
+    "<=",
+    ">=",
+    "<",
+    ">",
+    "not in",
+    "in",
+    "between",
+    "contains",
+    "starts_with",
+    "ends_with",
+    "matches",
+)
 
 
 def satisfied(fact: Fact) -> bool:
@@ -91,4 +108,6 @@ def _text_test(op: str, left: Any, right: Any) -> bool:
         return any(_compare("==", item, right) for item in left)
     if not isinstance(left, str) or not isinstance(right, str):
         return False
-    return right in left if op == "contains" else left.startswith(right) if op == "starts_with" else left.endswith(right)
+    return (
+        right in left if op == "contains" else left.startswith(right) if op == "starts_with" else left.endswith(right)
+    )

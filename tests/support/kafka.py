@@ -1,11 +1,12 @@
 """Fixtures and helpers for tests that talk to a broker.
 
-`kafka`         the address of a real Apache Kafka, one for the whole session
-`kafka_server`  the same broker as an object; `own_kafka` a fresh one for a test that stops or kills it
-`embedded`      the address of a fresh embedded broker
+`kafka`         the address of a real Apache Kafka, one for the whole session `kafka_server`  the
+same broker as an object; `own_kafka` a fresh one for a test that stops or kills it `embedded`
+the address of a fresh embedded broker
 
-Mark tests that use one of the first three `kafka`: they then run one after another in one xdist worker, and Kafka's jars are there
-before the first test begins: on a fresh machine Maven fetches them once, before anybody's time is taken.
+Mark tests that use one of the first three `kafka`: they then run one after another in one xdist
+worker, and Kafka's jars are there before the first test begins: on a fresh machine Maven fetches
+them once, before anybody's time is taken.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @cache
 def _lacking() -> str:
-    """What this machine lacks to run Kafka, a sentence, or "". Fetches the jars if need be: one process, while the others wait for it."""
+    """What this machine lacks to run Kafka, a sentence, or "". Fetches the jars if need be: one
+    process, while the others wait for it."""
     try:
         jars.java()
         CACHE.mkdir(parents=True, exist_ok=True)
@@ -92,8 +94,11 @@ async def make_topics(bootstrap: str, names: Iterable[str], partitions: int = 4,
     await ensure_topics(bootstrap, [Topic(name, compacted=compacted) for name in names], Shape(partitions))
 
 
-async def produce(bootstrap: str, topic: str, records: Sequence[tuple[bytes | None, bytes | None]], partition: int | None = None) -> None:
-    """Writes (key, value) pairs and waits for them all; murmur2 by key unless a partition is named."""
+async def produce(
+    bootstrap: str, topic: str, records: Sequence[tuple[bytes | None, bytes | None]], partition: int | None = None
+) -> None:
+    """Writes (key, value) pairs and waits for them all; murmur2 by key unless a partition is
+    named."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
     await producer.start()
     try:
@@ -102,7 +107,9 @@ async def produce(bootstrap: str, topic: str, records: Sequence[tuple[bytes | No
         await producer.stop()
 
 
-async def consume(bootstrap: str, topic: str, isolation: str = "read_committed", timeout_s: float = 30.0) -> list[ConsumerRecord[Any, Any]]:
+async def consume(
+    bootstrap: str, topic: str, isolation: str = "read_committed", timeout_s: float = 30.0
+) -> list[ConsumerRecord[Any, Any]]:
     """Every record the topic holds now, partition by partition, in offset order."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level=isolation, auto_offset_reset="earliest")
     await consumer.start()

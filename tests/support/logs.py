@@ -1,9 +1,9 @@
 """The shop logs that tests run on.
 
-`simulated_log`   four months of a simulated shop, the same bytes on every machine, as its events reach a log: some sent
-                  twice, many late, so not sorted by time
-`shop_log`        a test that takes this one runs on `simulated_log`, always, and once more on a real log where
-                  ../shared/data has it (that run is marked `shared_data`)
+`simulated_log`   four months of a simulated shop, the same bytes on every machine, as its events
+reach a log: some sent twice, many late, so not sorted by time `shop_log`        a test that
+takes this one runs on `simulated_log`, always, and once more on a real log where ../shared/data
+has it (that run is marked `shared_data`)
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from tests.support.absent import shared_data
 
 ROCKET = "retailrocket.jsonl.gz"
 SEED = 7
-# 2020-01-06: long ago on every clock, so that no worker takes an event for one from the future. Few events a day
-# and many users: windows of days and weeks run out between visits, so that most changes are made by timers.
+# 2020-01-06: long ago on every clock, so that no worker takes an event for one from the future.
+# Few events a day and many users: windows of days and weeks run out between visits, so that most
+# changes are made by timers.
 SHOP = ShopOptions(users=4_000, rate=0.0015, seed=SEED, start=1_578_268_800_000, hours=24 * 120)
 DISORDER = NoiseOptions(duplicates=0.02, late=0.25)
 
@@ -34,7 +35,8 @@ def write_log(path: Path) -> Path:
 
 
 def real(name: str, *values: Any) -> Any:
-    """A parameter (the log's name, then `values`) of a test that runs on a real log, with the mark it needs."""
+    """A parameter (the log's name, then `values`) of a test that runs on a real log, with the
+    mark it needs."""
     return pytest.param(name, *values, marks=pytest.mark.shared_data)
 
 

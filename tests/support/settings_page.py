@@ -7,14 +7,15 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from app.domain.time import WRITTEN_UNITS_MS
 from app.settings import Settings
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
-_UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"))
 _HEAD = """# Settings
 
-From weakest to strongest: the default, `hyperseg.yaml` (or the file named by `--config` or `HYPERSEG_CONFIG`), the environment
-(`HYPERSEG_` and the name in capitals), flags (`--set name=value` takes any). An unknown name is an error with a suggestion.
+From weakest to strongest: the default, `hyperseg.yaml` (or the file named by `--config` or
+`HYPERSEG_CONFIG`), the environment (`HYPERSEG_` and the name in capitals), flags (`--set name=value`
+takes any). An unknown name is an error with a suggestion.
 Durations are written `500ms`, `30s`, `5m`, `1h`, `7d`, `4w`, or as whole milliseconds.
 
 | name | default | meaning |
@@ -38,7 +39,7 @@ def _default(name: str, value: Any) -> str:
 
 
 def _duration(ms: int) -> str:
-    return next((f"{ms // unit}{name}" for unit, name in _UNITS if ms % unit == 0), f"{ms}ms")
+    return next(f"{ms // size}{unit}" for unit, size in WRITTEN_UNITS_MS if ms % size == 0)
 
 
 if __name__ == "__main__":

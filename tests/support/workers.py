@@ -1,4 +1,5 @@
-"""Worker processes for tests: the installed command line, each with its own data directory and HTTP port, its log in a file."""
+"""Worker processes for tests: the installed command line, each with its own data directory and
+HTTP port, its log in a file."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ import httpx
 import orjson
 
 from app.broker.topics import Shape, Topic, ensure_topics
-from app.eventfiles import read_lines
+from app.offline.eventfiles import read_lines
 from tests.support.kafka import consume, fresh, produce
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -188,7 +189,8 @@ def sorted_events(path: Path) -> list[dict[str, Any]]:
 def replayed(events: Path, segments: Path, out: Path, until_ms: int) -> dict[str, dict[str, Any]]:
     """Change id → change, as `hyperseg replay` gives them."""
     command = [
-        sys.executable, "-m", "app.cli", "replay", str(events), "--segments", str(segments), "--until", str(until_ms), "--out", str(out),
+        sys.executable, "-m", "app.cli", "replay", str(events), "--segments", str(segments), "--until",
+        str(until_ms), "--out", str(out),
     ]  # fmt: skip
     subprocess.run(command, check=True, cwd=ROOT, timeout=120, capture_output=True)
     changes = [orjson.loads(line) for line in out.read_bytes().splitlines()]

@@ -15,6 +15,7 @@ from app.engine.engine import Engine
 from app.rules.costs import TIMERS, Costs, estimate
 from app.rules.definitions import load_text
 from app.rules.plan import compile_plan
+from tests.support.rows import calls
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = EngineOptions(max_points=64, reorder=False)
@@ -33,16 +34,32 @@ def costs_of(when: str, more: str = "", options: EngineOptions = OPTIONS) -> Cos
     return estimate(compile_plan(found, options), options)
 
 
-# --- the command -------------------------------------------------------------------------------------------------
+# --- the command --------------------------------------------------------------------------------
 
 
 def test_the_example_segments_are_right(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["check", str(ROOT / "segments")]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[0].split() == ["segment", "signals", "shared", "bytes", "shared", "bytes", "timers"]
-    assert any(line.startswith("cart_abandoner") and line.rstrip().endswith("window exit, absence") for line in out.splitlines())
-    assert err.startswith("warning: ")
-    assert err.count("null until that model answers") == 1
+    assert any(
+        line.startswith("cart_abandoner") and line.rstrip().endswith("window exit, absence")
+        for line in out.splitlines()
+    )
+    assert err == ""
+
+
+def test_a_model_is_warned_of_and_models_are_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    likely = "segments:\n  - {name: likely, when: score('m') > 0.8, exit_when: score('m') < 0.6}\n".replace(
+        "'m'", '"m"'
+    )
+    assert cli.run(["check", definitions(tmp_path, likely)]) == 0
+    out, err = capsys.readouterr()
+    said = f'{tmp_path}/d.yaml:2: segment likely uses score("m"), which is always null: this version has no models'
+    assert err == f"warning: {said}\n"
+    assert cli.run(["check", definitions(tmp_path, likely + "models: [{name: m}]\n")]) == 1
+    out, err = capsys.readouterr()
+    assert f"{tmp_path}/d.yaml:3:1: models are not part of this version" in err
+    assert "likely " in out
 
 
 def test_every_error_is_a_line_that_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,7 +68,9 @@ def test_every_error_is_a_line_that_says_where(tmp_path: Path, capsys: pytest.Ca
     assert cli.run(["check", definitions(tmp_path, text)]) == 1
     out, err = capsys.readouterr()
     lines = err.splitlines()
-    assert [line.split(": ", 1)[0] for line in lines] == [f"{tmp_path}/d.yaml:{place}" for place in ("2:25", "4:21", "6:5")]
+    assert [line.split(": ", 1)[0] for line in lines] == [
+        f"{tmp_path}/d.yaml:{place}" for place in ("2:25", "4:21", "6:5")
+    ]
     assert 'did you mean "click"?' in lines[0]
     assert "b " in out
 
@@ -61,7 +80,9 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["check", "--json", definitions(tmp_path, text)]) == 1
     answer = json.loads(capsys.readouterr().out)
     assert (answer["ok"], answer["errors"][0]["line"], answer["errors"][0]["hint"]) == (False, 1, '"click"')
-    assert answer["segments"] == [{"name": "a", "own": 1, "shared": 0, "own_bytes": 63, "shared_bytes": 0, "timers": ["window exit"]}]
+    assert answer["segments"] == [
+        {"name": "a", "own": 1, "shared": 0, "own_bytes": 63, "shared_bytes": 0, "timers": ["window exit"]}
+    ]
     assert answer["signals"] == [{"text": "any(click, last 1h)", "entries": 1, "bytes": 39, "segments": ["a"]}]
     assert answer["totals"]["user_bytes"] > 60
 
@@ -82,7 +103,7 @@ def test_no_folder(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err
 
 
-# --- a sample ----------------------------------------------------------------------------------------------------
+# --- a sample -----------------------------------------------------------------------------------
 
 NAMES = """
 segments:
@@ -97,7 +118,16 @@ segments:
     when: last((cart without click within 1h).page) == "x"
 """
 EVENTS: list[dict[str, Any]] = [
-    {"type": "click", "user_id": "u", "ts": BASE, "category": "x", "ship": {"city": "Oslo"}, "sku": 3, "lat": 1, "lon": 1},
+    {
+        "type": "click",
+        "user_id": "u",
+        "ts": BASE,
+        "category": "x",
+        "ship": {"city": "Oslo"},
+        "sku": 3,
+        "lat": 1,
+        "lon": 1,
+    },
     {"type": "profile", "user_id": "u", "ts": BASE, "attributes": {"age": 3}, "consent": {"email": True}},
     {"type": "purchase", "user_id": "u", "ts": BASE, "amount": 3},
     {"type": "carts", "user_id": "u", "ts": BASE},
@@ -111,7 +141,9 @@ def sample(tmp_path: Path, events: list[dict[str, Any]], name: str = "events.jso
 
 def test_names_that_no_event_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["check", definitions(tmp_path, NAMES), "--sample", sample(tmp_path, EVENTS)]) == 0
-    told = [line.removeprefix("warning: ").removeprefix(f"{tmp_path}/") for line in capsys.readouterr().err.splitlines()]
+    told = [
+        line.removeprefix("warning: ").removeprefix(f"{tmp_path}/") for line in capsys.readouterr().err.splitlines()
+    ]
     assert told[0].startswith("the sample has lines that are refused: unknown_type 1; the first is")
     assert told[1:] == [
         'd.yaml:3: segment a: the field "categroy" is in no click of the sample; did you mean "category"?',
@@ -124,7 +156,9 @@ def test_names_that_no_event_has(tmp_path: Path, capsys: pytest.CaptureFixture[s
     ]
 
 
-def test_more_files_follow_a_sample_as_the_shell_expands_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_more_files_follow_a_sample_as_the_shell_expands_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first, second = sample(tmp_path, EVENTS[:1], "1.jsonl"), sample(tmp_path, [{**EVENTS[0], "categroy": 1}], "2.jsonl")
     assert cli.run(["check", definitions(tmp_path, NAMES), "--sample", first, second]) == 0
     assert "categroy" not in capsys.readouterr().err
@@ -133,7 +167,7 @@ def test_more_files_follow_a_sample_as_the_shell_expands_them(tmp_path: Path, ca
     assert cli.run(["check", definitions(tmp_path, NAMES), "--sample", str(tmp_path / "none")]) == 1
 
 
-# --- costs -------------------------------------------------------------------------------------------------------
+# --- costs --------------------------------------------------------------------------------------
 
 TIMED = {
     "any(click, last 1h)": ["window exit"],
@@ -159,7 +193,10 @@ def test_dwell_and_cooldown_are_timers_too() -> None:
 
 
 def test_what_several_segments_use_is_counted_once() -> None:
-    text = "segments: [{name: a, when: 'count(click, last 1d) > 3'}, {name: b, when: 'count(click, last 1d) > 5 and any(cart)'}]"
+    text = (
+        "segments: [{name: a, when: 'count(click, last 1d) > 3'}, {name: b, when: 'count(click, last 1d) "
+        "> 5 and any(cart)'}]"
+    )
     costs = estimate(compile_plan(load_text(text, OPTIONS), OPTIONS), OPTIONS)
     assert [(c.own, c.shared) for c in costs.segments] == [(0, 1), (1, 1)]
     assert costs.segments[0].shared_bytes == costs.segments[1].shared_bytes
@@ -186,39 +223,45 @@ def test_no_more_entries_than_a_definition_needs(when: str, entries: int) -> Non
     assert costs_of(when).signals[0].entries == entries
 
 
-WINDOWS = ("", ", last 30d", ", today", ", this month", ", session")
-PLAIN = ("any(S)", "count(S)", "days(S)", "session_count(S)")
-FUNCTIONS = (*PLAIN, *(f"{fn}(S.n)" for fn in ("sum", "avg", "min", "max")), *(f"{fn}(S.c)" for fn in ("distinct", "top", "first", "last")))
+WINDOWS = ("", "last 30d", "today", "this month", "session")
 CHAINS = ("click -> cart within 1h", "click -> cart on c within 1h")
 SELECTORS = ("click", *CHAINS, "click without purchase within 1h", "click without cart on c within 1h")
 
 
 def every_signal() -> list[str]:
     """Each function of the language over each window and each kind of selector."""
-    found = [f"since({s})" for s in SELECTORS] + ["decay(click, 1h)", "decay(click.n, 1h)"]
-    for function in FUNCTIONS:
-        for selector in SELECTORS:
-            for window in WINDOWS:
-                base = selector if " " not in selector or "S." not in function else f"({selector})"
-                found.append(function.replace("S", base)[:-1] + window + ")")
-    return found
+    return [call for selector in SELECTORS for call in calls(selector, {"number": "n", "key": "c"}, WINDOWS)]
 
 
 def flood(each: int) -> list[Event]:
-    """Clicks and carts half an hour apart, with an amount and one of `each` categories: more than 64 points."""
+    """Clicks and carts half an hour apart, with an amount and one of `each` categories: more than
+    64 points."""
     found = []
     for i in range(210):
         cart = i % 3 == 2
         fields = {"n": 19.99 + i, "c": f"category-of-{i % each:06d}"}
-        found.append(Event("u", BASE + i * HOUR // 2, "cart" if cart else "click", 2 if cart else 1, f"event-number-{i:06d}", True, fields))
+        found.append(
+            Event(
+                "u",
+                BASE + i * HOUR // 2,
+                "cart" if cart else "click",
+                2 if cart else 1,
+                f"event-number-{i:06d}",
+                True,
+                fields,
+            )
+        )
     return found
 
 
 @pytest.mark.parametrize("options", [OPTIONS], ids=["64 points"])
 def test_the_engine_keeps_no_more_than_a_signal_is_said_to_cost(options: EngineOptions) -> None:
-    """The bound holds for every signal after a flood of events, and is not far away from what some users reach."""
+    """The bound holds for every signal after a flood of events, and is not far away from what some
+    users reach."""
     texts = every_signal()
-    text = "segments:\n" + "".join(f"  - {{name: s{i}, when: {json.dumps(f'({t}) is not null')}}}\n" for i, t in enumerate(texts))
+    text = "segments:\n" + "".join(
+        f"  - {{name: s{i}, when: {json.dumps(f'({t}) is not null')}}}\n" for i, t in enumerate(texts)
+    )
     found = load_text(text, options)
     assert not found.errors, str(found.errors[0])
     plan = compile_plan(found, options)
@@ -246,12 +289,75 @@ def packed(cell: Any) -> int:
 
 
 def test_a_user_of_a_for_each_segment_stays_below_the_bound() -> None:
-    when = "count(click[c == each], last 30d) > 3 or any(cart[c == each] without purchase within 1d) or held(any(click[c == each]), 1d)"
+    when = (
+        "count(click[c == each], last 30d) > 3 or any(cart[c == each] without purchase within 1d) or "
+        "held(any(click[c == each]), 1d)"
+    )
     more = ", for_each: click.c, max_per_user: 5, cooldown: 1h"
     costs = costs_of(when, more)
     options = OPTIONS
-    engine = Engine(compile_plan(load_text(f"segments: [{{name: s, when: {json.dumps(when)}{more}}}]", options), options), options)
+    engine = Engine(
+        compile_plan(load_text(f"segments: [{{name: s, when: {json.dumps(when)}{more}}}]", options), options), options
+    )
     state = engine.new_state("u")
     for event in flood(20):
         engine.apply(state, event, event.ts)
     assert len(engine.encode(state)) <= costs.user_bytes + costs.ids_bytes
+
+
+PLANNED = """
+segments:
+  - {name: lately, when: 'any(click, last 7d)'}
+  - name: keen
+    when: count(click[kind == "a" and price > 3], last 7d) >= 3 and held(segment("lately"), 1d)
+    exit_when: since(click) >= 30d
+    min_dwell: 1h
+  - {name: likes, for_each: click.category, when: 'count(click[category == each], today) > 1'}
+  - {name: left, when: 'any(cart without purchase on id within 2h) and profile.age > 18'}
+  - {name: early, when: 'hour() < 6'}
+groups:
+  - {name: mood, segments: [early, lately]}
+"""
+
+PLAN = """\
+routes: what an event of each stream feeds
+  click
+    every event: any(click, last 7d)
+    every event: since(click)
+    kind == "a": count(click[kind == "a" and price > 3], last 7d) if the rest of its filter holds
+    each category: a value of likes
+    each category: count(click[category == each], today)
+  cart
+    every event: any(cart without purchase on id within 2h)
+  purchase
+    every event: any(cart without purchase on id within 2h)
+
+signals: what is kept of each for a user
+  any(cart without purchase on id within 2h)
+    matches of a pattern; its value; read by left
+  any(click, last 7d)
+    events; its value; read by lately
+  count(click[category == each], today)
+    events, for each value; the latest 2, evaluated at 2; read by likes
+  count(click[kind == "a" and price > 3], last 7d)
+    events; the latest 3, evaluated at 3; read by keen
+  since(click)
+    events; evaluated past 30d; read by keen
+"""
+
+
+def test_the_plan_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["check", "--plan", definitions(tmp_path, PLANNED)]) == 0
+    printed, _ = capsys.readouterr()
+    assert PLAN in printed
+    units = [line.split(maxsplit=1)[1] for line in printed.partition("order of evaluation\n")[2].splitlines()]
+    name = next(unit for unit in units if unit.startswith("held")).split("(")[1].split(")")[0]
+    assert units == [
+        "segment early: in the group mood; evaluated at a user's first event; read by mood",
+        "segment lately: 1 signal; in the group mood; read by mood",
+        "segment left: 1 signal; profile",
+        "segment likes: 1 signal; for each value; out until something is known of the value",
+        f"group mood: after early, lately; read by {name}",
+        f'held of any segment ({name}): segment("lately"); after mood; read by keen',
+        f"segment keen: 2 signals; after {name}; min_dwell 1h; leaves by exit_when",
+    ]

@@ -12,7 +12,7 @@ import typer
 from app import cli
 from app.domain.errors import DefinitionError, InputError, Unreachable, UsageError
 
-HEAVY = {"faust", "aiokafka", "confluent_kafka", "rocksdict", "river", "fastapi", "pydantic", "httpx", "numpy", "lark", "uvicorn"}
+HEAVY = {"faust", "aiokafka", "confluent_kafka", "rocksdict", "fastapi", "pydantic", "httpx", "lark", "uvicorn"}
 
 
 def _with(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,7 +26,10 @@ def _with(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
-    script = "import sys; from app.cli import run; code = run(['--help']); print(code, *sorted(sys.modules), file=sys.stderr)"
+    script = (
+        "import sys; from app.cli import run; code = run(['--help']); print(code, "
+        "*sorted(sys.modules), file=sys.stderr)"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     code, *modules = done.stderr.split()
     assert code == "0"
@@ -46,7 +49,12 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(InputError("a.jsonl:3: not JSON\nsecond line"), 1), (DefinitionError("x"), 1), (UsageError("u"), 2), (Unreachable("b"), 3)],
+    [
+        (InputError("a.jsonl:3: not JSON\nsecond line"), 1),
+        (DefinitionError("x"), 1),
+        (UsageError("u"), 2),
+        (Unreachable("b"), 3),
+    ],
 )
 def test_errors_are_one_line_and_an_exit_code(
     error: Exception, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -62,7 +70,9 @@ def test_errors_are_one_line_and_an_exit_code(
 
 
 @pytest.mark.parametrize("arguments", [["nope"], ["verb", "--nope"], ["verb", "--number", "x"]])
-def test_usage_errors_end_with_2(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage_errors_end_with_2(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def verb(number: int = 0) -> None:
         raise AssertionError(number)
 
@@ -81,7 +91,9 @@ def test_a_command_may_choose_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> 
     assert cli.run(["verb"]) == 1
 
 
-def test_ctrl_c_says_nothing_and_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_says_nothing_and_ends_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def verb() -> None:
         raise KeyboardInterrupt
 

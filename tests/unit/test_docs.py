@@ -1,7 +1,9 @@
-"""The pages are true: every example of the definitions' page runs, every construct of the language has one, and what is named exists.
+"""The pages are true: every example of the definitions' page runs, every construct of the language
+has one, and what is named exists.
 
-Blocks of docs/segments.md, by what stands behind the fence: `yaml` definitions that load · `yaml test` a case · `json change` the first
-change of the case before · `yaml wrong` and a `text` block with its error · `yaml cases` definitions and a test file of theirs.
+Blocks of docs/segments.md, by what stands behind the fence: `yaml` definitions that load · `yaml
+test` a case · `json change` the first change of the case before · `yaml wrong` and a `text` block
+with its error · `yaml cases` definitions and a test file of theirs.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -23,20 +24,17 @@ from app.domain.changes import Change
 from app.domain.options import EngineOptions
 from app.rules import definitions as loading
 from app.rules import parser
-from app.rules.ast import Window
+from app.rules.ast import Window, nodes
 from app.rules.definitions import load_text
 from app.rules.model import Definitions
-from app.rules.plan import compile_plan
-from app.rules.walk import nodes
-from app.testing.cases import Case, read_text
-from app.testing.driver import Driver
-from app.testing.notation import Fire
-from app.testing.running import run_case
+from app.rules.plan import Plan, compile_plan
+from app.testing import Driver
+from app.testing.cases import OwnCase, read_own, read_text
+from app.testing.running import drive, run_case
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "segments.md"
 OPTIONS = EngineOptions()
-SHORT = ("when", "exit_when", "min_dwell", "cooldown", "for_each", "max_per_user")
 WINDOWS = {"ever", "last", "today", "this week", "this month", "session", "range"}
 COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
 TEXT_OPERATORS = {"contains", "starts_with", "ends_with"}
@@ -67,23 +65,17 @@ TESTS = [block for block in BLOCKS if block.kind == "yaml test"]
 
 def following(kind: str, after: str) -> list[tuple[Block, Block]]:
     """Blocks of a kind, each with the one of `after` that stands before it."""
-    return [(BLOCKS[i - 1], block) for i, block in enumerate(BLOCKS) if block.kind == kind and BLOCKS[i - 1].kind == after]
+    return [
+        (BLOCKS[i - 1], block) for i, block in enumerate(BLOCKS) if block.kind == kind and BLOCKS[i - 1].kind == after
+    ]
 
 
-def definitions_of(raw: dict[str, Any]) -> str:
-    short = {key: raw[key] for key in SHORT if key in raw}
-    segments = [*raw.get("segments", []), *([{"name": "s", **short}] if short else [])]
-    return yaml.safe_dump({"segments": segments, "groups": raw.get("groups", [])}, sort_keys=False, width=100_000)
+def case_of(block: Block) -> OwnCase:
+    return read_own(block.text, str(block), OPTIONS)[0]
 
 
-def case_of(block: Block) -> tuple[Definitions, Case]:
-    raw = yaml.safe_load(block.text)
-    unknown = raw.keys() - {*SHORT, "segments", "groups", "options", "steps", "until", "changes", "members"}
-    assert not unknown, unknown
-    case = {"case": str(block), **{key: raw[key] for key in ("steps", "until", "changes", "members") if key in raw}}
-    whole = yaml.safe_dump({"options": raw.get("options", {}), "cases": [case]}, width=100_000)
-    read = read_text(whole, PAGE.name, OPTIONS)[0]
-    return loaded(definitions_of(raw), read.options), read
+def plan_of(case: OwnCase) -> Plan:
+    return compile_plan(loaded(case.definitions, case.options), case.options)
 
 
 def loaded(text: str, options: EngineOptions = OPTIONS) -> Definitions:
@@ -94,9 +86,8 @@ def loaded(text: str, options: EngineOptions = OPTIONS) -> Definitions:
 
 @pytest.mark.parametrize("block", TESTS, ids=str)
 def test_example(block: Block) -> None:
-    definitions, case = case_of(block)
-    outcome = run_case(compile_plan(definitions, case.options), case)
-    assert outcome.diff == ()
+    case = case_of(block)
+    assert run_case(plan_of(case), case).diff == ()
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.kind == "yaml"], ids=str)
@@ -106,14 +97,15 @@ def test_definitions_load(block: Block) -> None:
 
 @pytest.mark.parametrize(("before", "block"), following("json change", "yaml test"), ids=str)
 def test_the_change_is_as_shown(before: Block, block: Block) -> None:
-    definitions, case = case_of(before)
-    driver = Driver(compile_plan(definitions, case.options), case.options)
-    driver.feed(*(step for step in case.steps if not isinstance(step, Fire)))
-    driver.advance(to=case.until)
+    case = case_of(before)
+    driver = Driver(plan_of(case), case.options)
+    drive(driver, case.steps, case.until)
     change = msgspec.to_builtins(driver.changes[0])
     shown = json.loads(block.text)
     assert {**change, "emitted_at": shown["emitted_at"]} == shown
-    assert list(shown) == [field.encode_name for field in msgspec.structs.fields(Change)], "in the order in which it is written"
+    assert list(shown) == [field.encode_name for field in msgspec.structs.fields(Change)], (
+        "in the order in which it is written"
+    )
 
 
 @pytest.mark.parametrize(("before", "block"), following("text", "yaml wrong"), ids=str)
@@ -135,13 +127,13 @@ def test_every_block_is_of_a_known_kind() -> None:
     assert len(following("text", "yaml wrong")) == sum(block.kind == "text" for block in BLOCKS)
 
 
-# --- every construct has an example that runs ----------------------------------------------------------------------
+# --- every construct has an example that runs ---------------------------------------------------
 
 
 def examples() -> Iterator[str]:
     """The conditions of the cases."""
     for block in TESTS:
-        for segment in yaml.safe_load(definitions_of(yaml.safe_load(block.text)))["segments"]:
+        for segment in yaml.safe_load(case_of(block).definitions)["segments"]:
             yield from (segment[key] for key in ("when", "exit_when") if key in segment)
 
 
@@ -163,7 +155,9 @@ def test_every_rule_of_the_grammar_has_an_example() -> None:
 
 
 def test_every_operator_and_unit_has_an_example() -> None:
-    tokens = {(token.type, str(token)) for text in EXAMPLES for token in parser._lark().parse(text).scan_values(is_token)}
+    tokens = {
+        (token.type, str(token)) for text in EXAMPLES for token in parser._lark().parse(text).scan_values(is_token)
+    }
     assert {text for kind, text in tokens if kind == "COMPARE"} == COMPARISONS
     assert {text for kind, text in tokens if kind == "TEXT_OP"} == TEXT_OPERATORS
     written = PAGE.read_text(encoding="utf-8")
@@ -176,7 +170,10 @@ def is_token(part: object) -> bool:
 
 def test_every_window_has_an_example() -> None:
     kinds = {
-        node.window.kind for text in EXAMPLES for node in nodes(parser.parse(text)) if isinstance(getattr(node, "window", None), Window)
+        node.window.kind
+        for text in EXAMPLES
+        for node in nodes(parser.parse(text))
+        if isinstance(getattr(node, "window", None), Window)
     }
     assert kinds == WINDOWS
 
@@ -191,16 +188,20 @@ def test_every_key_is_explained() -> None:
 def test_every_limit_is_as_shown() -> None:
     shown = re.findall(r"`([A-Z_]+_MAX|MAX_POINTS)` ([\d,]+)", PAGE.read_text(encoding="utf-8"))
     assert len(shown) >= 10
-    assert {name: getattr(limits, name) for name, _ in shown} == {name: int(number.replace(",", "")) for name, number in shown}
+    assert {name: getattr(limits, name) for name, _ in shown} == {
+        name: int(number.replace(",", "")) for name, number in shown
+    }
 
 
-# --- the other pages -----------------------------------------------------------------------------------------------
+# --- the other pages ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
 def test_every_path_that_is_named_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    named = re.findall(r"\b(?:app|agents|tables|tests|segments/packs)(?:/[\w.]*\w)+", text) + re.findall(r"\]\((\w[\w/.]*\.md)\)", text)
+    named = re.findall(r"\b(?:app|agents|tables|tests|segments/packs)(?:/[\w.]*\w)+", text) + re.findall(
+        r"\]\((\w[\w/.]*\.md)\)", text
+    )
     assert [name for name in named if not (ROOT / name).exists() and not (page.parent / name).exists()] == []
 
 

@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from app.domain.errors import InputError
-from app.eventfiles import open_out, read_lines
+from app.offline.eventfiles import open_out, read_lines
 from tests.support.absent import shared_data
 
 LINES = [b'{"a":1}', b"", b"\xff not text", b'{"b":2}']

@@ -1,4 +1,5 @@
-"""`hyperseg explain`: what is missing, how far it is, when it flips; from files and from a worker."""
+"""`hyperseg explain`: what is missing, how far it is, when it flips; from files and from a
+worker."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 
 from app import cli
-from app.asking import worker_url
+from app.commands.explain import worker_url
+from app.domain.changes import Fact
 from app.wording.distance import distance, negated
 
 DAY = 86_400_000
@@ -95,11 +97,15 @@ def test_another_instant_and_another_zone(shop: list[str], capsys: pytest.Captur
     later = one("quiet", shop, capsys, "--at", "2026-11-03T02:30:00Z")
     assert later[-1] == "    stays at least until 2026-11-03T03:00:00+00:00 (min_dwell)"
     assert one("likes", shop, capsys, "--at", "2026-12-01T00:00:00Z")[0].startswith("✘ likes:yoga: not in")
-    assert told(["other", "--segment", "likes", *shop], capsys)[2:] == ["✘ likes: not in; no value of click.category was seen"]
+    assert told(["other", "--segment", "likes", *shop], capsys)[2:] == [
+        "✘ likes: not in; no value of click.category was seen"
+    ]
 
 
 def test_held_back_although_the_condition_holds(shop: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert one("second", shop, capsys)[-1] == "    its condition holds, and another segment of the group tier comes first"
+    assert (
+        one("second", shop, capsys)[-1] == "    its condition holds, and another segment of the group tier comes first"
+    )
     assert one("sticky", shop, capsys)[-1] == "    its condition holds, and so does that of leaving it (exit_when)"
 
 
@@ -113,7 +119,16 @@ def test_json_of_all_segments(shop: list[str], capsys: pytest.CaptureFixture[str
     assert cli.run(["explain", "u", "--json", *shop]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["user_id"], answer["at"]) == ("u", BASE + DAY)
-    assert [row["segment"] for row in answer["segments"]] == ["keen", "buyer", "recent", "quiet", "sticky", "likes", "top", "second"]
+    assert [row["segment"] for row in answer["segments"]] == [
+        "keen",
+        "buyer",
+        "recent",
+        "quiet",
+        "sticky",
+        "likes",
+        "top",
+        "second",
+    ]
     failing = answer["segments"][0]["answers"][0]["parts"]["parts"][0]
     assert (failing["fits"], failing["distance"], failing["fact"]["needs"]) == (False, "2 more clicks", ">= 5")
 
@@ -136,7 +151,7 @@ def test_usage(shop: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert "--at soon: expected" in told(["u", "--at", "soon", *shop], capsys, 2)[0]
 
 
-# --- a worker ----------------------------------------------------------------------------------------------------
+# --- a worker -----------------------------------------------------------------------------------
 
 
 class _Worker(BaseHTTPRequestHandler):
@@ -145,7 +160,9 @@ class _Worker(BaseHTTPRequestHandler):
     answers: dict[str, tuple[int, bytes]]
 
     def do_GET(self) -> None:
-        status, body = self.answers.get(self.path, (404, b'{"title": "Not Found", "detail": "Nothing is known of the user."}'))
+        status, body = self.answers.get(
+            self.path, (404, b'{"title": "Not Found", "detail": "Nothing is known of the user."}')
+        )
         self.send_response(status)
         self.end_headers()
         self.wfile.write(body)
@@ -190,7 +207,9 @@ def test_all_segments_of_a_worker(shop: list[str], worker: str, capsys: pytest.C
         ((200, b"[]"), 1, "no explanation"),
     ],
 )
-def test_a_worker_that_refuses(answer: tuple[int, bytes], code: int, said: str, worker: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_worker_that_refuses(
+    answer: tuple[int, bytes], code: int, said: str, worker: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     _Worker.answers = {"/api/users/u/explain": answer}
     assert said in told(["u", "--url", worker], capsys, code)[0]
 
@@ -200,12 +219,14 @@ def test_no_worker_there(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "start one with hyperseg worker" in told(["u", "--url", url], capsys, 3)[0]
 
 
-@pytest.mark.parametrize(("host", "url"), [("0.0.0.0", "http://127.0.0.1:1"), ("::", "http://[::1]:1"), ("h", "http://h:1")])
+@pytest.mark.parametrize(
+    ("host", "url"), [("0.0.0.0", "http://127.0.0.1:1"), ("::", "http://[::1]:1"), ("h", "http://h:1")]
+)
 def test_where_a_worker_of_these_settings_listens(host: str, url: str) -> None:
     assert worker_url(host, 1) == url
 
 
-# --- distances ---------------------------------------------------------------------------------------------------
+# --- distances ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -222,7 +243,13 @@ def test_where_a_worker_of_these_settings_listens(host: str, url: str) -> None:
         ("count(click, last 7d)", 10, "between 8 and 9", {}, "1 fewer click"),
         ("count(click, last 7d)", 7, "!= 7", {}, ""),
         ('count(click[category == "yoga"])', 0, ">= 1", {}, "1 more click with category yoga"),
-        ("count(cart -> purchase within 1h)", 1, ">= 3", {}, "2 more times of a cart followed by a purchase within 1 hour"),
+        (
+            "count(cart -> purchase within 1h)",
+            1,
+            ">= 3",
+            {},
+            "2 more times of a cart followed by a purchase within 1 hour",
+        ),
         ("days(click, last 7d)", 1, ">= 3", {}, "2 more days with clicks"),
         ("session_count(click)", 1, ">= 2", {}, "1 more session with clicks"),
         ("distinct(click.product_id)", 1, ">= 3", {}, "2 more different product_id values of clicks"),
@@ -247,7 +274,7 @@ def test_where_a_worker_of_these_settings_listens(host: str, url: str) -> None:
     ],
 )
 def test_distances(expr: str, value: Any, needs: str, more: dict[str, Any], said: str) -> None:
-    assert distance({"expr": expr, "value": value, "needs": needs, **more}) == said
+    assert distance(Fact(expr, value, needs, **more)) == said
 
 
 @pytest.mark.parametrize(

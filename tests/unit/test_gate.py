@@ -17,7 +17,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def pytest_run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """A run of pytest with the repository's settings."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml"), *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        str(ROOT / "pyproject.toml"),
+        *arguments,
+    ]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=100, check=False)
 
 
@@ -52,12 +62,15 @@ def test_tests_that_must_not_run_side_by_side_run_in_one_worker(tmp_path: Path, 
 def test_tests_of_ctrl_c_work_in_a_run_that_was_started_to_ignore_it() -> None:
     script = (
         "import signal, subprocess, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); import tests.conftest;"
-        "sleeper = subprocess.Popen(['sleep', '60']); sleeper.send_signal(signal.SIGINT); sys.exit(sleeper.wait(20) != -signal.SIGINT)"
+        "sleeper = subprocess.Popen(['sleep', '60']); sleeper.send_signal(signal.SIGINT); "
+        "sys.exit(sleeper.wait(20) != -signal.SIGINT)"
     )
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=60, check=False).returncode == 0
 
 
-def test_what_the_tests_need_must_be_there_in_ci_and_what_only_adds_runs_need_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_the_tests_need_must_be_there_in_ci_and_what_only_adds_runs_need_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(absent, "DATA", tmp_path)
     for ci, outcome in (("true", pytest.fail.Exception), ("", pytest.skip.Exception)):
         monkeypatch.setitem(os.environ, "CI", ci)

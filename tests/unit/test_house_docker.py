@@ -1,4 +1,5 @@
-"""docker/: both files parse, agree with each other and with the settings, and run nothing as root."""
+"""docker/: both files parse, agree with each other and with the settings, and run nothing as
+root."""
 
 from __future__ import annotations
 
@@ -32,7 +33,9 @@ INSTRUCTIONS = {
 
 def _instructions() -> list[tuple[str, str]]:
     """(instruction, arguments), continued lines joined, comments left out."""
-    text = "\n".join(line for line in (DOCKER / "Dockerfile").read_text().splitlines() if line.strip() and not line.startswith("#"))
+    text = "\n".join(
+        line for line in (DOCKER / "Dockerfile").read_text().splitlines() if line.strip() and not line.startswith("#")
+    )
     lines = text.replace("\\\n", " ").splitlines()
     return [(line.split(maxsplit=1)[0], line.split(maxsplit=1)[1]) for line in lines]
 
@@ -58,7 +61,9 @@ def test_the_image_is_slim_runs_as_nobody_special_and_tells_its_health() -> None
 
 
 def test_everything_that_is_copied_exists_and_is_let_through() -> None:
-    let_through = {line[1:] for line in (DOCKER / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")}
+    let_through = {
+        line[1:] for line in (DOCKER / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")
+    }
     for name, arguments in _instructions():
         if name == "COPY" and "--from" not in arguments:
             for source in arguments.split()[:-1]:

@@ -1,4 +1,5 @@
-"""Logs: text or JSON on stderr, at the level asked for, from structlog and the standard library alike."""
+"""Logs: text or JSON on stderr, at the level asked for, from structlog and the standard library
+alike."""
 
 from __future__ import annotations
 

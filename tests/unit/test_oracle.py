@@ -1,4 +1,5 @@
-"""The oracle's own parts, checked by hand: what everything else is compared with must not be wrong in its favour."""
+"""The oracle's own parts, checked by hand: what everything else is compared with must not be wrong
+in its favour."""
 
 from __future__ import annotations
 
@@ -120,7 +121,12 @@ def test_canonical_run_by_hand() -> None:
     definitions = load_text("segments: [{name: s, when: 'any(click, last 10ms)', min_dwell: 15ms}]", EngineOptions())
     for dense in (False, True):
         run = canonical_run(definitions, EngineOptions(), [event(100), event(130)], 200, dense=dense)
-        assert [(a.at, a.what) for a in run.changes] == [(100, "entered"), (115, "exited"), (130, "entered"), (145, "exited")]
+        assert [(a.at, a.what) for a in run.changes] == [
+            (100, "entered"),
+            (115, "exited"),
+            (130, "entered"),
+            (145, "exited"),
+        ]
 
 
 @pytest.mark.parametrize(

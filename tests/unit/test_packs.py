@@ -1,4 +1,5 @@
-"""The definitions that come with hyperseg: all packs load beside each other, and every case written for them comes out."""
+"""The definitions that come with hyperseg: all packs load beside each other, and every case written
+for them comes out."""
 
 from __future__ import annotations
 

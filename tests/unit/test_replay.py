@@ -15,7 +15,8 @@ import zstandard
 
 from app import cli
 from app.domain.options import EngineOptions
-from app.replaying import read_log, replay
+from app.offline.log import read_log
+from app.offline.replay import replay
 from app.rules.definitions import load_text
 from app.rules.plan import compile_plan
 
@@ -120,7 +121,11 @@ def test_compressed_in_and_out(shop: Path, suffix: str) -> None:
     Path(source).write_bytes(packed)
     replayed(shop, source, "--out", out)
     replayed(shop, "--out", plain, str(shop / "e.jsonl"))
-    unpack = {".gz": gzip.decompress, ".zst": lambda raw: zstandard.ZstdDecompressor().decompressobj().decompress(raw), "": bytes}[suffix]
+    unpack = {
+        ".gz": gzip.decompress,
+        ".zst": lambda raw: zstandard.ZstdDecompressor().decompressobj().decompress(raw),
+        "": bytes,
+    }[suffix]
     assert unpack(Path(out).read_bytes()) == unpack(Path(plain).read_bytes()) != b""
     assert Path(out).read_bytes() == Path(plain).read_bytes()
 
@@ -142,7 +147,13 @@ def test_until_ends_events_and_timers(shop: Path, capsys: pytest.CaptureFixture[
 
 
 def test_refused_lines_are_told_and_stop_nothing(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bad = [b"not json\n", b'{"type": "clik", "user_id": "u", "ts": 1}\n', b'{"type": "click", "ts": 1793577600000}\n', b"\n", b"[1]\n"]
+    bad = [
+        b"not json\n",
+        b'{"type": "clik", "user_id": "u", "ts": 1}\n',
+        b'{"type": "click", "ts": 1793577600000}\n',
+        b"\n",
+        b"[1]\n",
+    ]
     (shop / "e.jsonl").write_bytes(b"".join(bad) + lines(EVENTS))
     replayed(shop, str(shop / "e.jsonl"), "--out", str(shop / "o"), "--rejects", str(shop / "r"))
     told = capsys.readouterr().err.splitlines()
@@ -187,6 +198,7 @@ def test_changes_and_a_summary(shop: Path, capsys: pytest.CaptureFixture[str]) -
     [
         (["nowhere.jsonl"], 1, "nowhere.jsonl: no such file"),
         (["e.jsonl", "--until", "tomorrow"], 2, "--until tomorrow: expected"),
+        (["e.jsonl", "--until", "9223372036854775807"], 2, "--until 9223372036854775807: expected"),
         ([], 2, "Missing argument"),
     ],
 )
@@ -222,16 +234,23 @@ def test_a_damaged_file_is_an_error(shop: Path, capsys: pytest.CaptureFixture[st
 
 def test_progress_is_told_while_reading_and_replaying(shop: Path) -> None:
     told: list[tuple[str, int, int]] = []
-    (shop / "e.jsonl").write_bytes(lines([{**EVENTS[0], "user_id": f"u{i}", "event_id": str(i)} for i in range(20_000)]))
+    (shop / "e.jsonl").write_bytes(
+        lines([{**EVENTS[0], "user_id": f"u{i}", "event_id": str(i)} for i in range(20_000)])
+    )
     options = EngineOptions()
     log = read_log([str(shop / "e.jsonl")], options.streams, None, lambda *given: told.append(given))
-    replay(compile_plan(load_text(DEFINITIONS, options), options), options, log, None, lambda *given: told.append(given))
+    replay(
+        compile_plan(load_text(DEFINITIONS, options), options), options, log, None, lambda *given: told.append(given)
+    )
     assert told == [("reading", 20_000, 0), ("replaying", 0, 20_000)]
 
 
 def test_ties_are_applied_in_the_order_of_streams_then_lines(shop: Path) -> None:
     (shop / "d.yaml").write_text('segments: [{name: s, when: last(*.x) == "last"}]')
-    events = [{"type": kind, "user_id": "u", "ts": BASE, "x": x} for kind, x in (("purchase", "last"), ("click", "a"), ("cart", "b"))]
+    events = [
+        {"type": kind, "user_id": "u", "ts": BASE, "x": x}
+        for kind, x in (("purchase", "last"), ("click", "a"), ("cart", "b"))
+    ]
     (shop / "e.jsonl").write_bytes(lines(events))
     assert [change["cause"]["stream"] for change in changes(shop)] == ["purchase"]
     (shop / "e.jsonl").write_bytes(lines([{**events[1], "x": x} for x in ("first", "last")]))

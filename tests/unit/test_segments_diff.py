@@ -39,7 +39,12 @@ def shop(tmp_path: Path) -> list[str]:
     """OLD NEW --events FILE."""
     (tmp_path / "old.yaml").write_text(OLD)
     (tmp_path / "new.yaml").write_text(NEW)
-    events = [*clicks("one", 1), *clicks("two", 2), *clicks("three", 3), {"type": "purchase", "user_id": "two", "ts": BASE + 2 * HOUR}]
+    events = [
+        *clicks("one", 1),
+        *clicks("two", 2),
+        *clicks("three", 3),
+        {"type": "purchase", "user_id": "two", "ts": BASE + 2 * HOUR},
+    ]
     (tmp_path / "e.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
     return [str(tmp_path / "old.yaml"), str(tmp_path / "new.yaml"), "--events", str(tmp_path / "e.jsonl")]
 
@@ -70,8 +75,19 @@ def test_who_would_move(shop: list[str], capsys: pytest.CaptureFixture[str]) -> 
     found = answer(shop, capsys)
     assert (found["events"], found["users"], found["until"]) == (7, 3, BASE + 2 * HOUR)
     rows = {row["segment"]: row for row in found["segments"]}
-    assert [rows["keen"][key] for key in ("before", "after", "entered", "left", "sample_entered")] == [1, 2, 1, 0, ["two"]]
-    assert [rows["gone"][key] for key in ("before", "after", "left", "sample_left")] == [3, 0, 3, ["one", "three", "two"]]
+    assert [rows["keen"][key] for key in ("before", "after", "entered", "left", "sample_entered")] == [
+        1,
+        2,
+        1,
+        0,
+        ["two"],
+    ]
+    assert [rows["gone"][key] for key in ("before", "after", "left", "sample_left")] == [
+        3,
+        0,
+        3,
+        ["one", "three", "two"],
+    ]
     assert [rows["likes"][key] for key in ("before", "after", "status")] == [3, 3, "changed"]
     assert [rows["buyer"][key] for key in ("before", "after")] == [1, 1]
     assert [rows["fresh"][key] for key in ("before", "after", "sample_entered")] == [0, 1, ["three"]]

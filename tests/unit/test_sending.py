@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.domain.streams import DEFAULT_STREAMS
-from app.sending import Lines, read_sorted
+from app.offline.send import Lines, read_sorted
 
 
 def _read(tmp_path: Path, *texts: str) -> Lines:
@@ -45,7 +45,9 @@ def test_unfit_events_are_sent_beside_the_line_before_them(tmp_path: Path) -> No
 
 
 def test_lines_without_a_topic_are_named(tmp_path: Path) -> None:
-    lines = _read(tmp_path, '{"type":"click","user_id":"a","ts":1}\nnonsense\n{"ts":1}\n{"type":"clik"}\n[1]\n{"type":{"a":1}}\n')
+    lines = _read(
+        tmp_path, '{"type":"click","user_id":"a","ts":1}\nnonsense\n{"ts":1}\n{"type":"clik"}\n[1]\n{"type":{"a":1}}\n'
+    )
     assert len(lines.routed) == 1
     said = [text.partition("0.jsonl:")[2] for text in lines.unroutable]
     assert said[0] == "2: not a JSON object; mend the line"

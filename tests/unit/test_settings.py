@@ -1,4 +1,5 @@
-"""Settings: sources and their order, names, durations, what is said of wrong ones, and that secrets stay secret."""
+"""Settings: sources and their order, names, durations, what is said of wrong ones, and that secrets
+stay secret."""
 
 from __future__ import annotations
 
@@ -6,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from app.broker.security import parse_bootstrap
 from app.domain.errors import UsageError
-from app.settings import Settings, foreign_environment, has_desktop, load_settings, parse_set
-from app.settings_values import parse_bootstrap, parse_duration
+from app.settings import Settings, load_settings, parse_set
+from app.settings.settings import parse_duration
 
 
 @pytest.fixture(autouse=True)
@@ -25,10 +27,23 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_defaults_are_those_documented() -> None:
     settings = load_settings()
     assert settings.embedded
-    assert (settings.app_id, settings.changelog_topic, settings.partitions) == ("hyperseg", "hyperseg-users-changelog", 4)
+    assert (settings.app_id, settings.changelog_topic, settings.partitions) == (
+        "hyperseg",
+        "hyperseg-users-changelog",
+        4,
+    )
     assert (settings.wall_grace_ms, settings.allowed_lateness_ms, settings.max_future_ms) == (500, 3_600_000, 300_000)
-    assert (settings.dedupe_window_ms, settings.session_gap_ms, settings.commit_interval_ms) == (86_400_000, 1_800_000, 50)
-    assert (settings.web_host, settings.web_port, settings.clock, settings.guarantee) == ("127.0.0.1", 8787, "wall", "exactly_once")
+    assert (settings.dedupe_window_ms, settings.session_gap_ms, settings.commit_interval_ms) == (
+        86_400_000,
+        1_800_000,
+        50,
+    )
+    assert (settings.web_host, settings.web_port, settings.clock, settings.guarantee) == (
+        "127.0.0.1",
+        8787,
+        "wall",
+        "exactly_once",
+    )
 
 
 def test_flags_beat_the_environment_which_beats_the_file(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +51,12 @@ def test_flags_beat_the_environment_which_beats_the_file(nowhere: Path, monkeypa
     monkeypatch.setenv("HYPERSEG_WEB_PORT", "2")
     monkeypatch.setenv("HYPERSEG_CLOCK", "events")
     settings = load_settings({"clock": "wall", "broker": None})
-    assert (settings.partitions, settings.web_port, settings.clock, settings.session_gap_ms) == (8, 2, "wall", 2_700_000)
+    assert (settings.partitions, settings.web_port, settings.clock, settings.session_gap_ms) == (
+        8,
+        2,
+        "wall",
+        2_700_000,
+    )
 
 
 def test_the_file_may_be_named_by_a_flag_or_by_the_environment(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +71,15 @@ def test_the_file_may_be_named_by_a_flag_or_by_the_environment(nowhere: Path, mo
 
 @pytest.mark.parametrize(
     ("text", "ms"),
-    [("500ms", 500), ("30s", 30_000), ("5m", 300_000), ("1h", 3_600_000), ("7d", 604_800_000), ("2w", 1_209_600_000), (12, 12)],
+    [
+        ("500ms", 500),
+        ("30s", 30_000),
+        ("5m", 300_000),
+        ("1h", 3_600_000),
+        ("7d", 604_800_000),
+        ("2w", 1_209_600_000),
+        (12, 12),
+    ],
 )
 def test_durations(text: object, ms: int) -> None:
     assert parse_duration(text) == ms
@@ -87,27 +115,39 @@ def test_unknown_names_are_refused_with_a_suggestion(nowhere: Path, monkeypatch:
     with pytest.raises(UsageError, match="flag partition: no such setting; did you mean partitions"):
         load_settings({"partition": 3})
     (nowhere / "hyperseg.yaml").write_text("alowed_lateness: 3h\n")
-    with pytest.raises(UsageError, match=r"hyperseg\.yaml: alowed_lateness is no setting; did you mean allowed_lateness\?"):
+    with pytest.raises(
+        UsageError, match=r"hyperseg\.yaml: alowed_lateness is no setting; did you mean allowed_lateness\?"
+    ):
         load_settings()
     monkeypatch.setenv("HYPERSEG_WEBPORT", "1")
-    with pytest.raises(UsageError, match="environment variable HYPERSEG_WEBPORT: no such setting; did you mean HYPERSEG_WEB_PORT"):
+    with pytest.raises(
+        UsageError, match="environment variable HYPERSEG_WEBPORT: no such setting; did you mean HYPERSEG_WEB_PORT"
+    ):
         load_settings()
 
 
 def test_values_are_refused_where_they_came_from(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (nowhere / "hyperseg.yaml").write_text("timezone: Mars/Olympus\n")
-    with pytest.raises(UsageError, match=r"^hyperseg\.yaml: timezone is wrong: expected an IANA time zone .*found 'Mars/Olympus'"):
+    with pytest.raises(
+        UsageError, match=r"^hyperseg\.yaml: timezone is wrong: expected an IANA time zone .*found 'Mars/Olympus'"
+    ):
         load_settings()
     monkeypatch.setenv("HYPERSEG_TIMEZONE", "UTC")
     monkeypatch.setenv("HYPERSEG_SESSION_GAP", "soon")
-    with pytest.raises(UsageError, match=r"^environment variable HYPERSEG_SESSION_GAP: .*expected a duration.*found 'soon'"):
+    with pytest.raises(
+        UsageError, match=r"^environment variable HYPERSEG_SESSION_GAP: .*expected a duration.*found 'soon'"
+    ):
         load_settings()
     assert UsageError.exit_code == 2
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("- a\n- b\n", "expected names and values"), ("a: [\n", "not YAML"), ("streams: {click: {topic: x}}\n", "not built in")],
+    [
+        ("- a\n- b\n", "expected names and values"),
+        ("a: [\n", "not YAML"),
+        ("streams: {click: {topic: x}}\n", "not built in"),
+    ],
 )
 def test_a_wrong_file_is_refused(nowhere: Path, text: str, said: str) -> None:
     (nowhere / "hyperseg.yaml").write_text(text)
@@ -123,7 +163,9 @@ def test_an_empty_file_is_no_error(nowhere: Path) -> None:
 def test_secrets_are_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYPERSEG_SASL_PASSWORD", "hunter2")
     settings = load_settings({"security_protocol": "SASL_SSL", "sasl_username": "me"})
-    assert "hunter2" not in repr(settings) + str(settings.model_dump()) + settings.model_dump_json() + repr(settings.security())
+    assert "hunter2" not in repr(settings) + str(settings.model_dump()) + settings.model_dump_json() + repr(
+        settings.security()
+    )
     assert settings.security().password == "hunter2"
     assert settings.security().librdkafka_options()["sasl.password"] == "hunter2"
 
@@ -167,18 +209,13 @@ def test_a_heartbeat_fits_its_session() -> None:
 
 
 def test_set_flags() -> None:
-    assert parse_set(["web-port=1", "streams={email: {topic: e}}"]) == {"web_port": "1", "streams": {"email": {"topic": "e"}}}
+    assert parse_set(["web-port=1", "streams={email: {topic: e}}"]) == {
+        "web_port": "1",
+        "streams": {"email": {"topic": "e"}},
+    }
     with pytest.raises(UsageError, match="expected NAME=VALUE"):
         parse_set(["web_port"])
 
 
 def test_every_setting_says_what_it_means() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
-
-
-def test_what_other_processes_and_the_desktop_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HYPERSEG_PARTITIONS", "9")
-    monkeypatch.setenv("DISPLAY", ":0")
-    assert not [name for name in foreign_environment() if name.startswith("HYPERSEG_")]
-    assert "DISPLAY" in foreign_environment()
-    assert has_desktop()

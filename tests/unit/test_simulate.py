@@ -1,9 +1,11 @@
-"""The simulated shop: the same bytes for a seed, sensible people, the rate asked for, and the noise asked for."""
+"""The simulated shop: the same bytes for a seed, sensible people, the rate asked for, and the noise
+asked for."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections import Counter, defaultdict
 from itertools import islice
 from pathlib import Path
@@ -15,7 +17,7 @@ from app import cli
 from app.domain.decode import decode_event
 from app.domain.errors import Refused
 from app.domain.streams import DEFAULT_STREAMS
-from app.eventfiles import read_lines
+from app.offline.eventfiles import read_lines
 from app.simulate.noise import NoiseOptions, Record, records
 from app.simulate.run import to_broker, typed
 from app.simulate.shop import START_DEFAULT_MS, ShopEvent, ShopOptions, events
@@ -121,7 +123,9 @@ def test_bots_click_day_and_night() -> None:
 
 def test_two_starts_share_no_event_id() -> None:
     first = {event["event_id"] for _, event in islice(events(ShopOptions(hours=None)), 500)}
-    second = {event["event_id"] for _, event in islice(events(ShopOptions(hours=None, start=START_DEFAULT_MS + 5_000)), 500)}
+    second = {
+        event["event_id"] for _, event in islice(events(ShopOptions(hours=None, start=START_DEFAULT_MS + 5_000)), 500)
+    }
     assert not first & second
 
 
@@ -180,8 +184,6 @@ def test_records_go_to_their_topics_under_their_users(day: list[ShopEvent]) -> N
 
 
 def test_real_time_keeps_the_pace_and_can_be_stopped() -> None:
-    import time
-
     made = [Record(1_000 + due, "click", "u", b"{}") for due in (0, 10, 150, 3_600_000)]
     stop, sink = threading.Event(), _Sink()
     threading.Timer(0.4, stop.set).start()
@@ -193,14 +195,36 @@ def test_real_time_keeps_the_pace_and_can_be_stopped() -> None:
 @pytest.mark.parametrize("name", ["e.jsonl", "e.jsonl.zst"])
 def test_the_command_writes_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     path = tmp_path / name
-    assert cli.run(["simulate", "--users", "50", "--rate", "1", "--seed", "4", "--hours", "0.5", "--to", str(path)]) == 0
+    assert (
+        cli.run(["simulate", "--users", "50", "--rate", "1", "--seed", "4", "--hours", "0.5", "--to", str(path)]) == 0
+    )
     made = [orjson.loads(line) for line in read_lines(path)]
     assert {event["type"] for event in made} <= set(STREAMS)
     assert f"{len(made)} events: " in capsys.readouterr().err
 
 
+def test_a_shop_that_ends_now_has_its_hours_behind_it(tmp_path: Path) -> None:
+    """What is sent of it to a worker whose clock is the wall's is recent, and nothing of it is in
+    the future."""
+    path = tmp_path / "e.jsonl"
+    before = int(time.time() * 1000)
+    assert cli.run(["simulate", "--users", "50", "--rate", "1", "--hours", "2", "--end", "now", "--to", str(path)]) == 0
+    instants = [orjson.loads(line)["ts"] for line in read_lines(path)]
+    assert before - 2 * HOUR_MS <= instants[0] < before - HOUR_MS
+    assert before - HOUR_MS < instants[-1] <= int(time.time() * 1000)
+
+
+def test_a_shop_that_ends_at_an_instant_is_the_one_that_starts_its_hours_before(tmp_path: Path) -> None:
+    ends, starts = tmp_path / "ends.jsonl", tmp_path / "starts.jsonl"
+    shop = ["simulate", "--users", "50", "--rate", "1", "--hours", "0.5"]
+    assert cli.run([*shop, "--end", "2026-03-01T12:00:00Z", "--to", str(ends)]) == 0
+    assert cli.run([*shop, "--start", "2026-03-01T11:30:00Z", "--to", str(starts)]) == 0
+    assert ends.read_bytes() == starts.read_bytes() != b""
+
+
 def test_the_bytes_of_one_seed_stay_what_they_were() -> None:
-    """A changed digest means that every recorded seed now names another shop: say so in the changelog."""
+    """A changed digest means that every recorded seed now names another shop: say so in the
+    changelog."""
     assert hashlib.sha256(_lines(1, duplicates=0.02, late=0.02, malformed=0.02)).hexdigest()[:16] == "aa7f7b7a0b40b70f"
 
 
@@ -211,6 +235,12 @@ def test_the_bytes_of_one_seed_stay_what_they_were() -> None:
         (["--start", "yesterday"], "--start yesterday: expected epoch milliseconds or RFC 3339"),
         (["--to", "kafka"], "name a broker with --broker"),
         (["--users", "0"], "--users"),
+        (["--end", "tomorrow"], "--end tomorrow: expected epoch milliseconds or RFC 3339"),
+        (["--end", "now", "--start", "0"], "--end now: the shop has a --start too; give one of them"),
+        (
+            ["--end", "now", "--to", "kafka", "--broker", "kafka://127.0.0.1:1"],
+            "--end now: a live shop begins now; add --fast",
+        ),
     ],
 )
 def test_what_cannot_be_is_a_usage_error(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

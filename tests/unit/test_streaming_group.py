@@ -1,4 +1,5 @@
-"""A worker among others: what it may ask the group without disturbing it, and when it says that it is ready."""
+"""A worker among others: what it may ask the group without disturbing it, and when it says that
+it is ready."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ from app.streaming.transport import KafkaInput
 
 
 class Broker:
-    """A coordinator that answers heartbeats; `joins` says which generation a join brings while it is asked."""
+    """A coordinator that answers heartbeats; `joins` says which generation a join brings while
+    it is asked."""
 
     def __init__(self, generation: int, code: int = NoError.errno, joins: int | None = None) -> None:
         self.generation = generation
@@ -35,7 +37,8 @@ class Broker:
         )  # fmt: skip
 
     async def send(self, _node: int, request: Any, group: int) -> Any:
-        if self.joins is not None:  # the broker answers a connection's requests in order: the join first
+        # The broker answers a connection's requests in order: the join first.
+        if self.joins is not None:
             self.generation = self.member.generation = self.joins
             self.joins = None
         if request._generation_id != self.generation:
@@ -52,7 +55,10 @@ class Broker:
     @property
     def untouched(self) -> bool:
         """Whether the membership is still the one of the last join, and none is asked for."""
-        return (self.member.generation, self.member.member_id) == (self.generation, "m") and not self.member._rejoin_needed_fut.done()
+        return (self.member.generation, self.member.member_id) == (
+            self.generation,
+            "m",
+        ) and not self.member._rejoin_needed_fut.done()
 
 
 async def _await(work: Any) -> Any:
@@ -69,7 +75,9 @@ async def test_asking_while_a_join_is_under_way_leaves_the_new_membership_alone(
     ("error", "member"),
     [(NoError, True), (RebalanceInProgressError, True), (UnknownMemberIdError, False), (IllegalGenerationError, False)],
 )
-async def test_asking_says_what_the_coordinator_says_and_does_nothing_about_it(error: type[KafkaError], member: bool) -> None:
+async def test_asking_says_what_the_coordinator_says_and_does_nothing_about_it(
+    error: type[KafkaError], member: bool
+) -> None:
     broker = Broker(generation=1, code=error.errno)
     assert await broker.asked() is member
     assert broker.untouched
@@ -86,7 +94,9 @@ async def test_a_worker_that_has_not_joined_is_no_member_and_asks_nobody() -> No
 
 async def test_a_worker_is_not_ready_while_the_group_assigns_partitions() -> None:
     options = EngineOptions()
-    engine = Engine(compile_plan(load_text('segments:\n  - {name: a, when: "any(click, last 1d)"}\n', options), options), options)
+    engine = Engine(
+        compile_plan(load_text('segments:\n  - {name: a, when: "any(click, last 1d)"}\n', options), options), options
+    )
     metrics = StreamMetrics(CollectorRegistry())
     tasks = PartitionTasks(SimpleNamespace(engine=engine), metrics)  # type: ignore[arg-type]
     state = LocalUsers(tasks, engine, 4, lambda: 0, True, metrics, {}, list)

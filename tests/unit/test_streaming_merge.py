@@ -61,7 +61,8 @@ stamps = st.lists(st.integers(-1, 12), max_size=12)
 
 @given(st.lists(stamps, min_size=3, max_size=3), st.integers(1, 5))
 def test_it_is_the_smallest_head_however_it_is_sliced(topics: list[list[int]], want: int) -> None:
-    # A late record with a larger-ranked tie behind it keeps its topic's order, which is what heads do.
+    # A late record with a larger-ranked tie behind it keeps its topic's order, which is what heads
+    # do.
     assert drain(lanes_of(topics), want) == smallest_head(topics)
 
 

@@ -1,4 +1,5 @@
-"""A partition's task without a broker: what it does when a round of its records is lost on the way to it."""
+"""A partition's task without a broker: what it does when a round of its records is lost on the
+way to it."""
 
 from __future__ import annotations
 
@@ -9,24 +10,25 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from app.streaming.io_thread import IoThread
 from prometheus_client import CollectorRegistry
+from tests.support.driver import streams
 
 from app.domain.decode import decode_event
 from app.observability.metrics import StreamMetrics
 from app.streaming import partition
-from app.streaming.io_thread import IoThread
 from app.streaming.messages import Topics
 from app.streaming.outbox import Link
 from app.streaming.partition import PartitionTask, TaskDeps
 from app.streaming.records import Chunk, LaneUpdate
 from app.streaming.watermark import Clock
 from tables.kv import MemoryKv
-from tests.support.driver import streams
 from tests.support.fake_engine import FakeEngine
 
 
 class Input:
-    """The consumer: says yes, and keeps under which session the partition was started, and from where."""
+    """The consumer: says yes, and keeps under which session the partition was started, and from
+    where."""
 
     def __init__(self) -> None:
         self.started: list[tuple[int, dict[str, int]]] = []
@@ -92,7 +94,8 @@ def task(source: Input, io: IoThread, monkeypatch: pytest.MonkeyPatch) -> Partit
     monkeypatch.setattr(partition, "Outbox", Outbox)
     monkeypatch.setattr(partition, "Restore", Restore)
     deps = TaskDeps(
-        Link("nowhere"), "g", Topics("changes", "letters", "changelog", "test", 1), streams("click"), FakeEngine(), decode_event,
+        Link("nowhere"), "g", Topics("changes", "letters", "changelog", "test", 1), streams("click"),
+        FakeEngine(), decode_event,
         Clock(), source, lambda _: MemoryKv(), ThreadPoolExecutor(1), asyncio.Lock(), io, lambda: 1_760_000_000_000,
     )  # fmt: skip
     return PartitionTask(0, deps, StreamMetrics(CollectorRegistry()).partition(0))
@@ -105,15 +108,23 @@ async def sessions(source: Input, count: int) -> None:
 
 
 def chunk(session: int, number: int, position: int) -> Chunk:
-    return Chunk(0, session, number, [LaneUpdate("click", [SimpleNamespace(offset=position - 1, key=None, value=None)], position, 20, 0)])
+    return Chunk(
+        0,
+        session,
+        number,
+        [LaneUpdate("click", [SimpleNamespace(offset=position - 1, key=None, value=None)], position, 20, 0)],
+    )
 
 
-async def test_a_lost_round_makes_the_task_begin_again_from_what_is_committed(task: PartitionTask, source: Input) -> None:
+async def test_a_lost_round_makes_the_task_begin_again_from_what_is_committed(
+    task: PartitionTask, source: Input
+) -> None:
     task.begin()
     await sessions(source, 1)
     first = source.started[0][0]
     task.offer(chunk(first, 0, 8))
-    task.offer(chunk(first, 2, 10))  # what had the number 1 was dropped: the record at offset 8 with it
+    # What had the number 1 was dropped: the record at offset 8 with it.
+    task.offer(chunk(first, 2, 10))
     await sessions(source, 2)
     second, offsets = source.started[1]
     assert second != first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,9 @@ from tables.store import PartitionStore, write_for
 
 names = st.text(st.characters(min_codepoint=1, exclude_categories=["Cs"]), min_size=1, max_size=8)
 member_keys = st.builds(
-    lambda s, v: s if v is None else f"{s}\x1f{v}", st.sampled_from(["a", "a_b", "b"]), st.none() | st.sampled_from(["1", "2"])
+    lambda s, v: s if v is None else f"{s}\x1f{v}",
+    st.sampled_from(["a", "a_b", "b"]),
+    st.none() | st.sampled_from(["1", "2"]),
 )
 
 
@@ -63,9 +66,17 @@ def kv(request: pytest.FixtureRequest, tmp_path: Path) -> Kv:
 
 
 def put(
-    store: PartitionStore, user: str, armed: int, old: dict[str, int], new: dict[str, int], before: int = NEVER, fresh: bool = True
+    store: PartitionStore,
+    user: str,
+    armed: int,
+    old: dict[str, int],
+    new: dict[str, int],
+    before: int = NEVER,
+    fresh: bool = True,
 ) -> None:
-    store.apply([write_for(user, f"state of {user}".encode(), before, armed, old, new, fresh)], Meta(reached=3, watermark=9))
+    store.apply(
+        [write_for(user, f"state of {user}".encode(), before, armed, old, new, fresh)], Meta(reached=3, watermark=9)
+    )
 
 
 def test_a_commit_moves_everything_of_a_user(kv: Kv) -> None:
@@ -74,15 +85,46 @@ def test_a_commit_moves_everything_of_a_user(kv: Kv) -> None:
     assert store.get("u") == (100, b"state of u")
     assert store.due(timers.bound(0), 100, 10) == [(100, "u")]
     assert store.sizes() == {"a": 1, "b\x1f1": 1}
+    assert store.people() == {"": 1, "a": 1, "b": 1}
     assert store.meta == Meta(reached=3, watermark=9, users=1)
     put(store, "u", 50, {"a": 5, "b\x1f1": 6}, {"a": 7}, before=100, fresh=False)
     assert store.due(timers.bound(0), 1_000, 10) == [(50, "u")]
     assert store.members("a", None, 10) == [("a", "u", 7)]
     assert store.members("b", None, 10) == []
     assert store.sizes() == {"a": 1}
+    assert store.people() == {"": 1, "a": 1}
     store.apply([write_for("u", None, 50, NEVER, {"a": 7}, {}, False)], Meta())
-    assert (store.get("u"), store.sizes(), store.meta.users) == (None, {}, 0)
+    assert (store.get("u"), store.sizes(), store.people(), store.meta.users) == (None, {}, {}, 0)
     assert store.first_due(timers.bound(0)) == NEVER
+
+
+memberships = st.dictionaries(member_keys, st.integers(1, 9), max_size=4)
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.sampled_from(["u", "v", "w"]), memberships), max_size=4), max_size=8), st.booleans()
+)
+def test_people_are_counted_once_whatever_values_they_are_in(
+    commits: list[list[tuple[str, dict[str, int]]]], opened_again: bool
+) -> None:
+    """Against counting anew: after any commits, through a restart, people by segment are the users
+    with a member key of it."""
+    kv = MemoryKv()
+    store = PartitionStore(kv)
+    known: dict[str, dict[str, int]] = {}
+    for commit in commits:
+        latest = dict(commit)
+        store.apply(
+            [write_for(u, b"x", NEVER, NEVER, known.get(u, {}), new, u not in known) for u, new in latest.items()],
+            Meta(),
+        )
+        known |= latest
+        if opened_again:
+            store = PartitionStore(kv)
+    expected = Counter(name for keys in known.values() for name in {key.partition("\x1f")[0] for key in keys})
+    anywhere = sum(1 for keys in known.values() if keys)
+    assert store.people() == {**expected, **({"": anywhere} if anywhere else {})}
+    assert store.sizes() == Counter(key for keys in known.values() for key in keys)
 
 
 def test_members_are_paged_over_a_segment_and_its_values_only(kv: Kv) -> None:
@@ -118,9 +160,10 @@ def test_rocksdb_is_one_process_at_a_time_and_lets_go(tmp_path: Path) -> None:
     store.close()
     again = PartitionStore(RocksKv(tmp_path / "store", cache))
     assert again.sizes() == {"a": 1}
+    assert again.people() == {"": 1, "a": 1}
     assert again.meta.users == 1
     again.wipe()
-    assert (again.get("u"), again.meta, again.sizes()) == (None, Meta(), {})
+    assert (again.get("u"), again.meta, again.sizes(), again.people()) == (None, Meta(), {}, {})
     again.close()
 
 

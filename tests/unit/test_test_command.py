@@ -1,4 +1,5 @@
-"""`hyperseg test`: its files, its notation's errors, its report; and the driver that users' own tests may use."""
+"""`hyperseg test`: its files, its notation's errors, its report; and the driver that users' own
+tests may use."""
 
 from __future__ import annotations
 
@@ -7,15 +8,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from app import cli
 from app.domain.errors import DefinitionError, InputError
 from app.domain.events import Event
 from app.domain.options import EngineOptions
-from app.testing import CRASH, REBALANCE, Driver, Duplicate, notation
-from app.testing.cases import CaseError, read_text
-from app.testing.notation import Fire, NotationError, change, duration, instant, member, spelled, spelled_duration, step
+from app.streaming.watermark import Clock
+from app.testing import (
+    CRASH,
+    CRASH_BEFORE_STORE,
+    DISK_LOST,
+    REBALANCE,
+    Advance,
+    Driver,
+    Duplicate,
+    Late,
+    Raw,
+    Switch,
+    Unread,
+    WorkerOptions,
+    notation,
+)
+from app.testing.cases import CaseError, read_own, read_text
+from app.testing.faults import Fault
+from app.testing.notation import Fire, NotationError, change, instant, member, spelled, step
 from app.testing.options import options_from
+from app.testing.running import run_case
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = instant(notation.BASE, 0)
@@ -51,7 +70,7 @@ def event(text: str, options: EngineOptions | None = None) -> Event:
     return found
 
 
-# --- the command -------------------------------------------------------------------------------------------------
+# --- the command --------------------------------------------------------------------------------
 
 
 def test_cases_that_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,7 +120,8 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_changes_are_exact(tmp_path: Path, changes: str, passes: bool) -> None:
     tests = (
-        f"cases: [{{case: c, of: [keen, likes], steps: [0 click category=yoga, 10m click category=yoga], until: 2h, changes: {changes}}}]"
+        "cases: [{case: c, of: [keen, likes], steps: [0 click category=yoga, 10m click category=yoga],"
+        f" until: 2h, changes: {changes}}}]"
     )
     assert cli.run(["test", str(folder(tmp_path, tests))]) == (0 if passes else 1)
 
@@ -114,14 +134,17 @@ def test_groups_users_and_members(tmp_path: Path) -> None:
       - case: tiers of two people
         of: [tier]
         steps: [0 click, 0 click user=v, 1m profile income=200 user=v, 2m email]
-        changes: ["1ms moves tier null -> rest timer", "v@1ms moves tier null -> rest timer", "v@1m moves tier rest -> rich profile"]
+        changes: ["1ms moves tier null -> rest timer", "v@1ms moves tier null -> rest timer",
+        "v@1m moves tier rest -> rich profile"]
         members: {rest: 1ms, v@rich: 1m}
     """
     assert cli.run(["test", str(folder(tmp_path, tests))]) == 0
 
 
 def test_a_record_that_is_refused_fails_its_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tests = "cases: [{case: late, of: [keen], options: {allowed_lateness: 1m}, steps: [1h click, 0 click], changes: []}]"
+    tests = (
+        "cases: [{case: late, of: [keen], options: {allowed_lateness: 1m}, steps: [1h click, 0 click], changes: []}]"
+    )
     assert cli.run(["test", str(folder(tmp_path, tests))]) == 1
     assert "+refused: too_late: 3600000 ms behind the watermark" in capsys.readouterr().out
 
@@ -133,11 +156,20 @@ def test_a_record_that_is_refused_fails_its_case(tmp_path: Path, capsys: pytest.
             "cases: [{case: c, steps: [5 clicks], changes: []}]",
             'a.test.yaml:1:27: unknown stream; found "clicks"; expected one of profile, click',
         ),
-        ("cases: [{case: c, steps: [x click], changes: []}]", 'no instant; found "x"; expected a duration such as 0, 10m'),
+        (
+            "cases: [{case: c, steps: [x click], changes: []}]",
+            'no instant; found "x"; expected a duration such as 0, 10m',
+        ),
         ("cases: [{case: c, steps: [0 click a], changes: []}]", 'no field; found "a"; expected field=value'),
         ("cases: [{case: c, steps: [click], changes: []}]", 'no step; found "click"'),
-        ("cases: [{case: c, changes: [1h enter keen]}]", 'a.test.yaml:1:29: no change; found "1h enter keen"; expected 10m enters name'),
-        ("cases: [{case: c, changes: [1h enters kean]}]", 'a.test.yaml:1:29: unknown segment; found "kean"; expected the name'),
+        (
+            "cases: [{case: c, changes: [1h enter keen]}]",
+            'a.test.yaml:1:29: no change; found "1h enter keen"; expected 10m enters name',
+        ),
+        (
+            "cases: [{case: c, changes: [1h enters kean]}]",
+            'a.test.yaml:1:29: unknown segment; found "kean"; expected the name',
+        ),
         ("cases: [{case: c, changes: [1h enters kean]}]", 'did you mean "keen"?'),
         ("cases: [{case: c, of: [teir], changes: []}]", 'did you mean "tier"?'),
         ("cases: [{case: c}]", "a case expects something; found neither changes nor members"),
@@ -165,7 +197,9 @@ def test_a_record_that_is_refused_fails_its_case(tmp_path: Path, capsys: pytest.
         ("cases: [", "not YAML"),
     ],
 )
-def test_errors_say_where_what_and_what_to_write(tmp_path: Path, capsys: pytest.CaptureFixture[str], tests: str, said: str) -> None:
+def test_errors_say_where_what_and_what_to_write(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tests: str, said: str
+) -> None:
     assert cli.run(["test", str(folder(tmp_path, tests))]) == 1
     error = capsys.readouterr().err
     assert said in error
@@ -189,13 +223,19 @@ def test_one_file_of_a_folder(tmp_path: Path) -> None:
     assert cli.run(["test", str(tmp_path)]) == 1
 
 
-# --- the notation ------------------------------------------------------------------------------------------------
+# --- the notation -------------------------------------------------------------------------------
 
 
 def test_steps() -> None:
     found = event('10m click category=yoga price=5 tags=["a","b"] ship.city=Oslo note="two words" id=x user=v')
     assert (found.user, found.ts - BASE, found.stream, found.id, found.has_id) == ("v", 600_000, "click", "x", True)
-    assert found.fields == {"category": "yoga", "price": 5, "tags": ["a", "b"], "ship": {"city": "Oslo"}, "note": "two words"}
+    assert found.fields == {
+        "category": "yoga",
+        "price": 5,
+        "tags": ["a", "b"],
+        "ship": {"city": "Oslo"},
+        "note": "two words",
+    }
     assert event("0 click id=null").has_id is False
     assert event("0 profile age=3 consent.mail=true").fields == {"attributes": {"age": 3}, "consent": {"mail": True}}
     assert step("fire 1d", BASE, EngineOptions(), 0) == Fire(BASE + 86_400_000)
@@ -205,13 +245,6 @@ def test_steps() -> None:
 def test_steps_that_say_nothing(text: str) -> None:
     with pytest.raises(NotationError):
         step(text, BASE, EngineOptions(), 0)
-
-
-@pytest.mark.parametrize(("text", "ms"), [("0", 0), ("1d2h", 93_600_000), ("24h-1ms", 86_399_999), ("1w", 604_800_000), ("500ms", 500)])
-def test_durations_there_and_back(text: str, ms: int) -> None:
-    assert duration(text) == ms
-    assert duration(spelled_duration(ms)) == ms
-    assert duration(spelled_duration(-ms)) == -ms
 
 
 @pytest.mark.parametrize(
@@ -255,7 +288,54 @@ def test_a_case_may_have_its_own_base_and_options() -> None:
         read_text("cases: [{case: a, base: soon, changes: []}]", "f", EngineOptions())
 
 
-# --- the driver --------------------------------------------------------------------------------------------------
+OWN = """
+- case: two clicks
+  when: count(click, last 1h) >= 2
+  exit_when: any(cart)
+  steps: [0 click, 10m click]
+  changes: [10m enters s]
+- case: a group
+  segments: [{name: a, when: any(click)}, {name: b, when: any(cart)}]
+  groups: [{name: g, segments: [a, b]}]
+  changes: []
+- case: a mistake
+  yaml: "segments: [{name: a, when: any(clik)}]"
+  fails: [unknown stream, clik]
+"""
+
+
+def test_cases_that_bring_their_definitions() -> None:
+    one, grouped, mistaken = read_own(OWN, "f", EngineOptions())
+    assert yaml.safe_load(one.definitions)["segments"] == [
+        {"name": "s", "when": "count(click, last 1h) >= 2", "exit_when": "any(cart)"},
+    ]
+    assert [(change.at - BASE, change.name) for change in one.changes] == [(600_000, "s")]
+    assert run_case(Driver.of_text(one.definitions).plan, one).passed
+    assert Driver.of_text(grouped.definitions).plan.groups[0].name == "g"
+    assert (mistaken.definitions, mistaken.fails) == (
+        "segments: [{name: a, when: any(clik)}]",
+        ("unknown stream", "clik"),
+    )
+    alone = read_own("when: any(click)\nchanges: []", "the page", EngineOptions())
+    assert [case.name for case in alone] == ["the page"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- {case: c, wen: any(click), changes: []}", 'f:1:13: unknown key; found "wen"; expected one of case, base'),
+        ("- {case: c, steps: [0 clik], changes: []}", 'f:1:21: unknown stream; found "clik"'),
+        ("- {when: any(click), changes: []}", "f:1:3: a case has a name; found no case"),
+        ("- {case: c, when: any(click)}", "f:1:3: a case expects something"),
+    ],
+)
+def test_errors_of_own_cases_say_where(text: str, said: str) -> None:
+    with pytest.raises(CaseError) as raised:
+        read_own(text, "f", EngineOptions())
+    assert said in str(raised.value)
+
+
+# --- the driver ---------------------------------------------------------------------------------
 
 CLICK = {"type": "click", "user_id": "u", "ts": "2026-11-02T10:00:00Z", "category": "yoga"}
 LATER = {**CLICK, "ts": "2026-11-02T10:10:00Z"}
@@ -277,8 +357,8 @@ def test_events_in_changes_out() -> None:
     assert names(run.advance("50m")) == ["exited keen"]
     assert names(run.advance(to=LATER_MS + 10 * 86_400_000)) == ["exited likes"]
     assert run.members("nobody") == {}
-    assert run.describe("u")["memberships"][0]["segment"] == "rest"
-    assert run.explain("u", "keen")["answers"][0]["in"] is False
+    assert run.describe("u").memberships[0].segment == "rest"
+    assert run.explain("u", "keen").answers[0].in_ is False
     assert [json.loads(line)["seq"] for line in run.lines().splitlines()] == [1, 2, 3, 4, 5]
 
 
@@ -300,9 +380,71 @@ def test_faults_change_nothing() -> None:
     assert names(troubled.advance("1h")) == names(plain.advance("1h")) == ["exited keen"]
 
 
+@pytest.mark.parametrize("fault", [CRASH, CRASH_BEFORE_STORE, REBALANCE, DISK_LOST])
+@pytest.mark.parametrize("transactional", [True, False])
+def test_what_was_not_committed_is_read_again(fault: Fault, transactional: bool) -> None:
+    plain = driver()
+    troubled = Driver.of_text(DEFINITIONS, worker=WorkerOptions(commit_every=100, transactional=transactional))
+    first, second = {**CLICK, "event_id": "a"}, {**LATER, "event_id": "b"}
+    plain.feed(first, second)
+    assert names(troubled.feed(first, second, fault)) == names(plain.changes)
+    assert troubled.lines() == plain.lines()
+    assert troubled.members("u") == plain.members("u")
+
+
+def test_silence_is_an_item_too() -> None:
+    run = driver()
+    assert names(run.feed(CLICK, LATER, Advance("49m"), Late(CLICK))) == ["moved tier", "entered keen", "entered likes"]
+    assert run.watermark == LATER_MS + 49 * 60_000
+    assert names(run.feed(Unread("carts", 1), Advance(60_000))) == [], "a topic behind its end keeps time where it is"
+    assert names(run.feed(Unread("carts", 0))) == ["exited keen"]
+    assert run.watermark == LATER_MS + 50 * 60_000
+
+
+def test_bytes_as_a_producer_sent_them() -> None:
+    run = driver()
+    record = Raw("clicks", json.dumps({"event_id": "a", "ts": CLICK["ts"], "user_id": "u"}).encode(), b"u")
+    foreign = Raw("clicks", record.value, b"v")
+    run.feed(record, Duplicate(record), foreign, {**LATER, "event_id": "b"})
+    assert [(reason, given) for reason, _, given in run.refused] == [("key_mismatch", foreign)]
+    assert "keen" in run.members("u")
+
+
+def test_other_definitions_take_over() -> None:
+    run = driver()
+    run.feed(CLICK, LATER)
+    other = Driver.of_text(
+        "segments: [{name: keen, when: any(cart)}, {name: eager, when: 'count(click, last 1h) >= 2'}]"
+    )
+    changes = run.feed(Switch(other.engine))
+    assert names(changes) == ["moved tier", "exited likes", "entered eager", "exited keen"]
+    assert {change.cause.kind for change in changes} == {"definition"}
+    assert run.plan is other.plan
+    assert names(run.feed(REBALANCE, Advance("50m"))) == ["exited eager"]
+
+
+def test_a_wall_clock_where_one_is_given() -> None:
+    run = Driver.of_text(DEFINITIONS, worker=WorkerOptions(clock=Clock(max_future_ms=1_000), now=LATER_MS))
+    run.feed({**LATER, "ts": LATER_MS + 1_000}, {**LATER, "ts": LATER_MS + 1_001})
+    assert [reason for reason, _, _ in run.refused] == ["in_future"]
+    with pytest.raises(ValueError, match="only events move time"):
+        Driver.of_text(DEFINITIONS, worker=WorkerOptions(clock=Clock(wall=False))).advance("1h")
+
+
+def test_what_cannot_be_fed() -> None:
+    with pytest.raises(TypeError, match=r"found \[\{'type': 'click'.*spread a list with \*"):
+        driver().feed([CLICK])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'email' is not read; expected one of profile, click"):
+        driver().feed(Event("u", LATER_MS, "email", 4, "e", True, {}))
+    with pytest.raises(ValueError, match="'cart' is not read; expected one of profiles, clicks"):
+        driver().feed(Unread("cart", 1))
+
+
 def test_records_that_do_not_fit_are_refused_and_stop_nothing() -> None:
     run = driver()
-    run.feed(b"{", {**CLICK, "type": "clik"}, {**CLICK, "user_id": ""}, LATER, {**CLICK, "ts": LATER_MS - 3_600_001}, CLICK)
+    run.feed(
+        b"{", {**CLICK, "type": "clik"}, {**CLICK, "user_id": ""}, LATER, {**CLICK, "ts": LATER_MS - 3_600_001}, CLICK
+    )
     assert [reason for reason, _, _ in run.refused] == ["not_json", "unknown_type", "no_user", "too_late"]
     assert "did you mean" in run.refused[1][1]
     assert "keen" in run.members("u")

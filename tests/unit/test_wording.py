@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
+from app.domain.changes import Fact
+from app.domain.views import Part
 from app.web.highlight import highlight
 from app.wording.phrases import duration_words, phrase, show
 from app.wording.words import cause_words, change_words, fact_words, headline, readable
@@ -20,7 +23,13 @@ CASES: list[tuple[str, Any, str, dict[str, Any], str]] = [
     (ABANDONED, False, "false", {}, "no cart add was left without a purchase for 24 h, in the last 7 days"),
     (ABANDONED, False, "true", {}, "no cart add was left without a purchase for 24 h, in the last 7 days (needs one)"),
     ("any(purchase, last 7d)", True, "false", {}, "a purchase in the last 7 days (needs none)"),
-    ("held(count(click, last 1h) > 3, 3d)", False, "true", {}, "not for 3 days without a break: clicks in the last hour > 3 (needs yes)"),
+    (
+        "held(count(click, last 1h) > 3, 3d)",
+        False,
+        "true",
+        {},
+        "not for 3 days without a break: clicks in the last hour > 3 (needs yes)",
+    ),
     ("any(purchase, last 7d)", False, "false", {}, "no purchase in the last 7 days"),
     ("any(purchase, last 7d)", True, "true", {}, "a purchase in the last 7 days"),
     ("any(cart -> click within 10m)", True, "true", {}, "a cart followed by a click within 10 minutes"),
@@ -31,7 +40,13 @@ CASES: list[tuple[str, Any, str, dict[str, Any], str]] = [
         {},
         "no cart followed by a click within 10 minutes in the last hour (needs one)",
     ),
-    ("sum(purchase.amount, last 90d)", 512.5, ">= 500", {}, "total amount of purchases in the last 90 days reached 512.5 (needs ≥ 500)"),
+    (
+        "sum(purchase.amount, last 90d)",
+        512.5,
+        ">= 500",
+        {},
+        "total amount of purchases in the last 90 days reached 512.5 (needs ≥ 500)",
+    ),
     ("since(purchase)", 90_000_000, "< 30d", {}, "time since the latest purchase is 1 day 1 hour (needs < 30 days)"),
     ("last(click.device)", "mobile", '== "mobile"', {}, "device of the latest click is mobile (needs = mobile)"),
     ("profile.age", None, "between 25 and 34", {}, "profile age is nothing (needs between 25 and 34)"),
@@ -44,7 +59,13 @@ CASES: list[tuple[str, Any, str, dict[str, Any], str]] = [
         {"against": 1_000},
         "time since the latest email is 5 seconds (needs < time since the latest click, now 1 second)",
     ),
-    ("time since the entry", 10_800_000, "< 5h", {"rule": "min_dwell"}, "time since the entry is 3 hours (needs < 5 hours)"),
+    (
+        "time since the entry",
+        10_800_000,
+        "< 5h",
+        {"rule": "min_dwell"},
+        "time since the entry is 3 hours (needs < 5 hours)",
+    ),
     (
         "place of yoga among the values by recency",
         21,
@@ -60,14 +81,18 @@ CASES: list[tuple[str, Any, str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("expr", "value", "needs", "more", "said"), CASES)
 def test_facts_are_said_in_plain_words(expr: str, value: Any, needs: str, more: dict[str, Any], said: str) -> None:
-    assert fact_words({"expr": expr, "value": value, "needs": needs, **more}) == said
+    assert fact_words(Fact(expr, value, needs, **more)) == said
 
 
 def test_the_leaving_rule_of_what_was_entered_is_what_keeps_it() -> None:
     facts = [{"expr": "any(click, last 1m)", "value": True, "needs": "true", "rule": "exit_when"}]
-    assert change_words({"change": "entered", "segment": "s", "facts": facts})["reasons"] == ["stays while: a click in the last minute"]
+    assert change_words({"change": "entered", "segment": "s", "facts": facts})["reasons"] == [
+        "stays while: a click in the last minute"
+    ]
     gone = [{"expr": "any(*, session)", "value": False, "needs": "true", "rule": "from.when"}]
-    assert change_words({"change": "moved", "group": "g", "facts": gone})["reasons"] == ["no event in this session (needs one)"]
+    assert change_words({"change": "moved", "group": "g", "facts": gone})["reasons"] == [
+        "no event in this session (needs one)"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -80,14 +105,17 @@ def test_the_leaving_rule_of_what_was_entered_is_what_keeps_it() -> None:
 )
 def test_a_not_is_said_with_its_condition(needs: str, value: Any, said: str) -> None:
     expr = "any(purchase)" if needs == "true" else "count(purchase)"
-    leaf = {"expr": expr, "holds": False, "fact": {"expr": expr, "value": value, "needs": needs}}
-    tree = readable({"op": "and", "holds": True, "parts": [{"op": "not", "expr": f"not {expr}", "holds": True, "parts": [leaf]}]})
-    (part,) = tree["parts"]
-    assert (part["holds"], "parts" in part, fact_words(part["fact"])) == (True, False, said)
+    leaf = Part(expr=expr, holds=False, fact=Fact(expr, value, needs))
+    negation = Part(expr=f"not {expr}", holds=True, op="not", parts=[leaf])
+    tree = readable(Part(expr="", holds=True, op="and", parts=[negation]))
+    assert tree.parts is not UNSET
+    (part,) = tree.parts
+    assert part.fact is not UNSET
+    assert (part.holds, part.parts, fact_words(part.fact)) == (True, UNSET, said)
 
 
 def test_the_for_each_value_takes_its_place() -> None:
-    fact = {"expr": "count(click[category == each], last 7d)", "value": 4, "needs": "> 3"}
+    fact = Fact("count(click[category == each], last 7d)", 4, "> 3")
     assert fact_words(fact, "yoga") == "clicks with category yoga in the last 7 days reached 4 (needs > 3)"
     assert fact_words(fact) == "clicks with category the value in the last 7 days reached 4 (needs > 3)"
 
@@ -144,7 +172,15 @@ def test_durations(ms: int, said: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [(None, "nothing"), (True, "yes"), (1234, "1,234"), (0.83123, "0.8312"), (1234.5, "1,234.5"), ("a", "a"), (["a", 1], "a, 1")],
+    [
+        (None, "nothing"),
+        (True, "yes"),
+        (1234, "1,234"),
+        (0.83123, "0.8312"),
+        (1234.5, "1,234.5"),
+        ("a", "a"),
+        (["a", 1], "a, 1"),
+    ],
 )
 def test_values(value: Any, said: str) -> None:
     assert show(value) == said
@@ -153,7 +189,10 @@ def test_values(value: Any, said: str) -> None:
 @pytest.mark.parametrize(
     ("expression", "said"),
     [
-        ('count(click[category == "yoga" and price > 50], last 14d)', "clicks with category yoga and price > 50 in the last 14 days"),
+        (
+            'count(click[category == "yoga" and price > 50], last 14d)',
+            "clicks with category yoga and price > 50 in the last 14 days",
+        ),
         ("decay(purchase.amount, 14d)", "fading amount of purchases (half after 14 days)"),
         ("days(*, this month)", "days with events this month"),
         ("held(count(click, last 1h) > 3, 3d)", "3 days without a break: clicks in the last hour > 3"),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from selenium import webdriver
+from starlette.types import ASGIApp
 
 from app.web.application import UVICORN_OPTIONS, build_app
-from app.web.ports import WebDeps
+from app.web.deps import WebDeps
+from tests.web.chromium import chromium
 from tests.web.fakes import deps
 
 
@@ -29,11 +31,18 @@ async def client(worker: WebDeps) -> AsyncIterator[httpx.AsyncClient]:
         yield asking
 
 
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    yield from chromium(tmp_path_factory.mktemp("chromium"))
+
+
 class Between(httpx.AsyncBaseTransport):
-    """The network between workers: each base URL is an application, `gone` ones refuse, `stuck` ones never answer."""
+    """The network between workers: each base URL is an application, `gone` ones refuse, `stuck`
+    ones never answer.
+    """
 
     def __init__(self) -> None:
-        self.apps: dict[str, FastAPI] = {}
+        self.apps: dict[str, ASGIApp] = {}
         self.gone: set[str] = set()
         self.stuck: set[str] = set()
         self.seen: list[tuple[str, str, int]] = []
@@ -53,7 +62,9 @@ async def served(worker: WebDeps) -> AsyncIterator[str]:
     """The worker's application on a real socket, as production serves it; gives its base URL."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(build_app(worker), loop="none", lifespan="on", log_config=None, **UVICORN_OPTIONS))  # type: ignore[arg-type]
+    server = uvicorn.Server(
+        uvicorn.Config(build_app(worker), loop="none", lifespan="on", log_config=None, **UVICORN_OPTIONS)
+    )  # type: ignore[arg-type]
     serving = asyncio.create_task(server.serve([listener]))
     while not server.started:
         await asyncio.sleep(0.01)

@@ -1,7 +1,10 @@
-"""A worker without Kafka: the web's ports filled with plain data, and changes as the engine would write them."""
+"""A worker without Kafka: the web's ports filled with plain data, and changes as the engine would
+write them.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -9,8 +12,21 @@ from app.domain.changes import Cause, Fact, encode_change, make_change
 from app.domain.changes import DefinitionRef as Ref
 from app.domain.errors import InputError, Unreachable
 from app.domain.members import name_of, value_of
+from app.domain.views import (
+    DefinitionProblem,
+    Explanation,
+    Explanations,
+    LocalSizes,
+    Membership,
+    Part,
+    SegmentView,
+    SignalRow,
+    Transition,
+    UserView,
+    Verdict,
+)
+from app.web.deps import WebDeps
 from app.web.feed import ChangeFeed
-from app.web.ports import WebDeps
 
 NOW = 1_764_547_200_000
 REF = Ref("engaged", 3, "9f2c0d1e2f3a4b5c")
@@ -23,7 +39,7 @@ SEGMENTS: list[dict[str, Any]] = [
         "exit_when": "3 * count(cart, last 7d) + count(click, last 7d) < 10",
         "min_dwell": "1h",
         "tags": ["core"],
-        "signals": [{"expr": "count(cart, last 7d)", "bytes": 320}, {"expr": "count(click, last 7d)", "bytes": 320}],
+        "signals": ["count(cart, last 7d)", "count(click, last 7d)"],
     },
     {
         "name": "cart_abandoner",
@@ -43,10 +59,11 @@ SEGMENTS: list[dict[str, Any]] = [
 ]
 
 
-def definition(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """A definition with every member the port promises."""
-    base = {"title": "", "description": "", "exit_when": None, "group": None, "version": 3, "digest": REF.digest, "tags": [], "signals": []}
-    return {**base, **raw}
+def definition(raw: Mapping[str, Any]) -> SegmentView:
+    """A definition, what is not given being nothing."""
+    none = dict.fromkeys(("exit_when", "min_dwell", "cooldown", "for_each", "max_per_user", "group"))
+    base = {"title": "", "description": "", "owner": "", "version": 3, "digest": REF.digest, "tags": [], "signals": []}
+    return SegmentView(**{**none, **base, **raw})
 
 
 class FakeState:
@@ -58,28 +75,38 @@ class FakeState:
         self.definitions_ = [definition(raw) for raw in SEGMENTS]
         self.asked: list[str] = []
         self.foreign: set[str] = set()
+        self.problems_: list[DefinitionProblem] = []
+        self.watermark = NOW
+        self.counted = [0]
+        self.partitions = 1
 
     def owns(self, user: str) -> bool:
         return user not in self.foreign
 
-    async def describe(self, user: str) -> dict[str, Any] | None:
+    async def describe(self, user: str) -> UserView | None:
         self.asked.append(user)
         keys = self.users.get(user)
         return None if keys is None else describe(user, keys)
 
-    async def explain(self, user: str, segment: str | None, at: int | None) -> dict[str, Any] | None:
+    async def explain(self, user: str, segment: str | None, at: int | None) -> Explanation | Explanations | None:
         if user not in self.users:
             return None
         if at is not None and at < NOW:
             raise InputError(f"at={at} is before the user's clock {NOW}; ask replay for the past")
-        return explain(user, segment, at or NOW, segment in self.users[user])
+        wanted = [item for item in self.definitions_ if segment in (None, item.name)]
+        found = [explain(user, item, at or NOW, item.name in self.users[user]) for item in wanted]
+        return found[0] if segment is not None else Explanations(user_id=user, segments=found)
 
-    def sizes(self) -> Mapping[str, int]:
-        found: dict[str, int] = {}
-        for keys in self.users.values():
-            for key in keys:
-                found[key] = found.get(key, 0) + 1
-        return found
+    def sizes(self) -> LocalSizes:
+        people = Counter(name for keys in self.users.values() for name in {name_of(key) for key in keys})
+        return LocalSizes(
+            sizes=dict(Counter(key for keys in self.users.values() for key in keys)),
+            people=dict(people),
+            in_segments=sum(1 for keys in self.users.values() if keys),
+            known=len(self.users),
+            partitions=self.counted,
+            partitions_total=self.partitions,
+        )
 
     async def members(self, segment: str, after: tuple[str, str] | None, limit: int) -> Sequence[tuple[str, str, int]]:
         rows = [
@@ -90,22 +117,37 @@ class FakeState:
         ]
         return sorted(rows, key=lambda row: (row[0].encode(), row[1].encode()))[:limit]
 
-    def definitions(self) -> Sequence[Mapping[str, Any]]:
+    def definitions(self) -> Sequence[SegmentView]:
         return self.definitions_
+
+    def problems(self) -> Sequence[DefinitionProblem]:
+        return self.problems_
 
     def unready(self) -> list[str]:
         return self.reasons
 
     def status(self) -> Mapping[str, Any]:
-        partitions = [{"partition": 0, "state": "running", "watermark": NOW, "lag": 3, "users": len(self.users)}]
+        partitions = [
+            {"partition": 0, "state": "running", "watermark": self.watermark, "lag": 3, "users": len(self.users)}
+        ]
+        refused = sum(problem.kind == "refused" for problem in self.problems_)
         rates = {"events_per_second": 812.5, "changes_per_second": 12.0, "commit_ms_p50": 9.1, "commit_ms_p99": 31.0}
-        return {"worker": "worker-1", "partitions": partitions, "watermark": NOW, "lag": 3, "plan_digest": REF.digest, **rates}
+        head = {
+            "worker": "worker-1",
+            "partitions": partitions,
+            "watermark": self.watermark,
+            "lag": 3,
+            "plan_digest": REF.digest,
+        }
+        return {**head, "definitions_refused": refused, **rates}
 
 
 class FakeCluster:
     """Cluster with fixed answers: `owners` by user, everybody else is here."""
 
-    def __init__(self, owners: Mapping[str, str] | None = None, peers: Sequence[str] = (), nobody: Sequence[str] = ()) -> None:
+    def __init__(
+        self, owners: Mapping[str, str] | None = None, peers: Sequence[str] = (), nobody: Sequence[str] = ()
+    ) -> None:
         self.owners = dict(owners or {})
         self.others = list(peers)
         self.nobody = set(nobody)
@@ -144,33 +186,66 @@ class FakeHistory:
         return {partition: len(records) for partition, records in self.records.items()}
 
 
-def describe(user: str, keys: Mapping[str, int]) -> dict[str, Any]:
-    """describe_user's JSON."""
-    facts = [{"expr": "3 * count(cart, last 7d) + count(click, last 7d)", "value": 21, "needs": ">= 20"}]
-    memberships = []
-    for key, since in keys.items():
-        memberships.append({"segment": name_of(key), "value": value_of(key), "group": None, "since": since, "facts": facts})
-    signals = [{"expr": "count(click, last 7d)", "value": 12}, {"expr": "since(purchase)", "value": 90_000_000}]
-    flips = [{"segment": m["segment"], "value": m["value"], "in": True, "flips_at": NOW + 3_600_000} for m in memberships]
-    head = {"user_id": user, "clock": NOW - 5_000, "seq": 4, "memberships": memberships, "profile": {"age": 31, "city": "Oslo"}}
-    return {**head, "consent": {"marketing": True}, "signals": signals, "next_timer": NOW + 3_600_000, "next": flips}
+def describe(user: str, keys: Mapping[str, int]) -> UserView:
+    """A user with these memberships."""
+    facts = [Fact("3 * count(cart, last 7d) + count(click, last 7d)", 21, ">= 20")]
+    flips_at = NOW + 3_600_000
+    return UserView(
+        user_id=user,
+        clock=NOW - 5_000,
+        seq=4,
+        memberships=[
+            Membership(
+                segment=name_of(key), value=value_of(key), group=None, since=since, facts=facts, flips_at=flips_at
+            )
+            for key, since in keys.items()
+        ],
+        profile={"age": 31, "city": "Oslo"},
+        consent={"marketing": True},
+        signals=[
+            signal("count(click, last 7d)", 12),
+            signal("since(purchase)", 90_000_000),
+            signal("count(click[category == each], last 7d)", 4, "yoga"),
+            signal("count(click[category == each], last 7d)", 2, "shoes"),
+        ],
+        next_timer=flips_at,
+        next=[Transition(segment=name_of(key), value=value_of(key), in_=True, flips_at=flips_at) for key in keys],
+    )
 
 
-def explain(user: str, segment: str | None, at: int, inside: bool) -> dict[str, Any]:
-    """explain_segment's JSON."""
+def signal(expr: str, value: Any, each: str | None = None) -> SignalRow:
+    """A signal that stays as it is."""
+    return SignalRow(expr=expr, value=value, each=each, until=None, approximate=False, or_more=False)
+
+
+def explain(user: str, segment: SegmentView, at: int, inside: bool) -> Explanation:
+    """Why the user is in the segment or not."""
     facts = [
-        {"expr": 'any(cart[action == "add"] without purchase within 24h, last 7d)', "value": inside, "needs": "true", "rule": "when"},
-        {"expr": "any(purchase, last 7d)", "value": True, "needs": "true", "rule": "when"},
+        Fact('any(cart[action == "add"] without purchase within 24h, last 7d)', inside, "true"),
+        Fact("any(purchase, last 7d)", True, "true"),
     ]
-    leaves = [{"expr": facts[0]["expr"], "holds": inside, "fact": facts[0]}, {"expr": facts[1]["expr"], "holds": True, "fact": facts[1]}]
-    negation = {"expr": "not", "op": "not", "holds": False, "parts": leaves[1:]}
-    parts = {"expr": "…", "op": "and", "holds": False, "parts": [leaves[0], negation]}
-    times = {"since": NOW - 90_000 if inside else None, "flips_at": NOW + 60_000, "min_dwell_until": None, "cooldown_until": NOW + 5_000}
-    answer = {"value": None, "in": inside, **times, "rule": "when", "why": facts, "parts": parts}
-    return {"user_id": user, "segment": segment, "at": at, "group": None, "definition": {}, "answers": [answer]}
+    leaves = [
+        Part(expr=facts[0].expr, holds=inside, fact=facts[0]),
+        Part(expr=facts[1].expr, holds=True, fact=facts[1]),
+    ]
+    negation = Part(expr="not", op="not", holds=False, parts=leaves[1:])
+    answer = Verdict(
+        value=None,
+        in_=inside,
+        since=NOW - 90_000 if inside else None,
+        flips_at=NOW + 60_000,
+        min_dwell_until=None,
+        cooldown_until=NOW + 5_000,
+        rule="when",
+        why=facts,
+        parts=Part(expr="…", op="and", holds=False, parts=[leaves[0], negation]),
+    )
+    return Explanation(user_id=user, segment=segment.name, at=at, group=None, definition=segment, answers=[answer])
 
 
-def change(user: str = "u1", seq: int = 1, what: str = "entered", segment: str | None = "engaged", at: int = NOW, **more: Any) -> bytes:
+def change(
+    user: str = "u1", seq: int = 1, what: str = "entered", segment: str | None = "engaged", at: int = NOW, **more: Any
+) -> bytes:
     """One change as it is in the topic."""
     facts = [Fact("3 * count(cart, last 7d) + count(click, last 7d)", 21, ">= 20")]
     cause = more.pop("cause", None) or Cause("event", event_id=f"e{seq}", stream="click", ts=at)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import pytest
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from app.web import limits
 from app.web.application import build_app
@@ -32,7 +36,10 @@ class Cluster:
 
 def two() -> Cluster:
     """u1 is on A, u2 on B, and both know it."""
-    states = {A: FakeState({"u1": {"engaged": 1, "active": 1}}), B: FakeState({"u2": {"engaged": 2}, "u/3": {"engaged": 3}})}
+    states = {
+        A: FakeState({"u1": {"engaged": 1, "active": 1}}),
+        B: FakeState({"u2": {"engaged": 2}, "u/3": {"engaged": 3}}),
+    }
     return Cluster(states, {A: {"u2": B, "u/3": B, "ghost": B}, B: {"u1": A}})
 
 
@@ -89,8 +96,13 @@ async def test_sizes_are_summed_over_all_workers() -> None:
     async with cluster.client() as client:
         page = (await client.get("/api/segments")).json()
         local = (await client.get("/api/sizes?local=1")).json()
-    assert [(item["name"], item["size"]) for item in page["segments"] if item["size"]] == [("engaged", 3), ("active", 1)]
+    assert [(item["name"], item["size"]) for item in page["segments"] if item["size"]] == [
+        ("engaged", 3),
+        ("active", 1),
+    ]
     assert (local["sizes"], page["complete"]) == ({"engaged": 1, "active": 1}, True)
+    assert (local["people"], local["in_segments"], local["known"]) == ({"engaged": 1, "active": 1}, 1, 1)
+    assert page["totals"] == {"people_known": 3, "people_in_segments": 3, "memberships": 4, "changes_per_minute": 0}
 
 
 async def test_a_worker_that_does_not_answer_makes_sizes_incomplete_not_wrong_in_silence() -> None:
@@ -101,12 +113,78 @@ async def test_a_worker_that_does_not_answer_makes_sizes_incomplete_not_wrong_in
         shown = (await client.get("/")).text
         status = (await client.get("/api/status")).json()
     assert (page["segments"][0]["size"], page["complete"], page["missing"]) == (1, False, [B])
-    assert "Some workers do not answer" in shown
+    assert "Of 2 workers 1 answers: all numbers are too small for now." in shown
     assert (status["missing"], len(status["workers"])) == ([B], 1)
 
 
+@pytest.mark.parametrize(
+    "path", ["/", "/segments/engaged", "/users/u1", "/users/nobody", "/users/u2", "/segments/nope", "/workers"]
+)
+async def test_a_worker_that_does_not_answer_is_said_on_every_page(path: str) -> None:
+    cluster = two()
+    async with cluster.client() as client:
+        assert "Of 2 workers" not in (await client.get(path)).text
+        cluster.between.gone = {B}
+        await asyncio.sleep(limits.CLUSTER_AGE_SECONDS + 0.05)
+        shown = (await client.get(path)).text
+    assert f"No answer from {B}" in shown
+    assert "data-partial" in shown
+
+
+async def test_a_partition_that_nobody_has_counted_is_said() -> None:
+    cluster = two()
+    for base, counted in ((A, [0, 2]), (B, [3])):
+        cluster.states[base].counted, cluster.states[base].partitions = counted, 4
+    async with cluster.client() as client:
+        page = (await client.get("/api/segments")).json()
+        shown = (await client.get("/segments/engaged")).text
+        detail = (await client.get("/api/segments/engaged")).json()
+    assert (page["complete"], page["missing"], page["partitions_missing"]) == (False, [], [1])
+    assert "Of 4 partitions 3 are counted" in shown
+    assert (detail["measured_since"], detail["sizes"][-1]) == (None, None), "what is too small is not drawn"
+
+
+async def test_a_worker_of_another_version_counts_as_missing() -> None:
+    cluster = two()
+
+    async def old(scope: Scope, receive: Receive, send: Send) -> None:
+        await JSONResponse({"sizes": {"engaged": 2}, "complete": True, "missing": []})(scope, receive, send)
+
+    cluster.between.apps[B] = old
+    async with cluster.client() as client:
+        assert (await client.get("/api/segments")).json()["missing"] == [B]
+
+
+async def test_a_stuck_worker_holds_up_no_page() -> None:
+    cluster = two()
+    async with cluster.client() as client:
+        await client.get("/segments/engaged")
+        cluster.between.stuck = {B}
+        await asyncio.sleep(limits.CLUSTER_AGE_SECONDS + 0.05)
+        began = asyncio.get_running_loop().time()
+        await client.get("/workers")
+        assert asyncio.get_running_loop().time() - began < 1.5, "what was known a moment ago is shown while it is asked"
+        await asyncio.sleep(limits.FANOUT_SECONDS_MAX)
+        assert f"No answer from {B}" in (await client.get("/workers")).text
+
+
+async def test_events_are_in_up_to_the_worker_that_is_farthest_behind() -> None:
+    cluster = two()
+    cluster.states[B].watermark = NOW - 90_000
+    async with cluster.client() as client:
+        shown = (await client.get("/users/u1")).text
+        assert f'data-late data-watermark="{NOW - 90_000}"' in shown
+        cluster.states[B].watermark = NOW - 1_000
+        await asyncio.sleep(limits.CLUSTER_AGE_SECONDS + 0.05)
+        shown = (await client.get("/users/u1")).text
+    assert (f'data-watermark="{NOW - 1_000}"' in shown, "data-late" in shown) == (True, False)
+
+
 async def test_members_are_merged_in_one_order() -> None:
-    states = {base: FakeState({f"u{n:02}": {"engaged": n} for n in range(20) if n % 3 == index}) for index, base in enumerate((A, B, C))}
+    states = {
+        base: FakeState({f"u{n:02}": {"engaged": n} for n in range(20) if n % 3 == index})
+        for index, base in enumerate((A, B, C))
+    }
     cluster = Cluster(states)
     async with cluster.client(B) as client:
         found, cursor = [], ""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+import msgspec
 import pytest
 
 from app.domain.members import member_key, scalar_key
+from app.domain.views import DefinitionProblem
+from app.web import limits
+from app.web.deps import WebDeps
 from app.web.guard import SECURITY_HEADERS
-from app.web.ports import WebDeps
-from tests.web.fakes import NOW, FakeState, change, definition, deps
+from app.web.render import spark
+from tests.web.fakes import NOW, FakeState, change, deps
 from tests.web.test_web_api import asking
 
 EVIL = [
@@ -24,8 +29,10 @@ EVIL = [
     "javascript:alert(1)",
     "&lt;b&gt;",
 ]
-_TAGS = """html head meta title link script body a header div img span nav form label svg circle path input kbd i button main footer
-h1 h2 h3 section b small em p ol ul li time code dl dt dd details summary meter table thead tbody tr th td article select option"""
+_TAGS = """html head meta title link script body a header div img span nav form label svg circle path input kbd i
+button main footer
+h1 h2 h3 section b small em p ol ul li time code dl dt dd details summary
+meter table thead tbody tr th td article select option"""
 TAGS_KNOWN = set(_TAGS.split())
 
 
@@ -73,7 +80,8 @@ def hostile(evil: str) -> WebDeps:
         "group": evil,
         "when": f'click.x == "{evil}"',
     }
-    state.definitions_ = [definition({**item, **more}) for item in state.definitions_]
+    state.definitions_ = [msgspec.structs.replace(item, **more) for item in state.definitions_]
+    state.problems_ = [DefinitionProblem(kind="refused", message=evil, file=evil, line=1, column=2, segment=evil)]
     worker = deps(state)
     worker.feed.append(0, 0, change(evil, 1, segment="interested_in", value=evil, at=NOW))
     worker.feed.append(0, 1, change(evil, 2, "moved", None, group=evil, from_=evil, to=evil))
@@ -104,15 +112,58 @@ async def test_the_overview_shows_segments_sizes_and_recent_changes(worker: WebD
     assert 'data-after="0-1"' in (await client.get("/")).text
 
 
+async def test_refused_definitions_are_a_card_on_the_first_page_and_a_warning_on_the_workers(
+    worker: WebDeps, client: httpx.AsyncClient
+) -> None:
+    assert "Refused definitions" not in (await page(client, "/")).words
+    assert isinstance(worker.state, FakeState)
+    sentence = 'unknown function; found "cuont"; did you mean "count"?'
+    worker.state.problems_ = [
+        DefinitionProblem(kind="refused", message=sentence, file="shop.yaml", line=7, column=11, segment="broken"),
+        DefinitionProblem(kind="warning", message="shop.yaml:9: a remark"),
+    ]
+    await asyncio.sleep(limits.CLUSTER_AGE_SECONDS + 0.05)
+    shown = (await page(client, "/")).words
+    assert [words in shown for words in ("Refused definitions 1", "broken", "shop.yaml:7:11", sentence)] == [True] * 4
+    assert "a remark" not in shown
+    assert "worker-1 refused 1 definition and runs without it." in (await page(client, "/workers")).words
+
+
+async def test_a_person_with_several_values_is_one_person(client: httpx.AsyncClient, worker: WebDeps) -> None:
+    assert isinstance(worker.state, FakeState)
+    worker.state.users |= {"u2": {member_key("interested_in", value): NOW for value in ("syoga", "sshoes", "n3")}}
+    assert "<b>1</b><span>people, 3 memberships</span>" in (await client.get("/segments/interested_in")).text
+
+
+def test_a_sparkline_draws_what_was_measured_and_nothing_else() -> None:
+    assert spark([None, None]) == spark([7]) == {"line": "", "area": ""}
+    assert spark([0, 10])["line"] == "M0.0 29.0L120.0 3.0"
+    assert spark([0, 0])["line"] == "M0.0 29.0L120.0 29.0", "nobody is the bottom line"
+    gap = spark([1, 1, None, None, 1])
+    assert gap["line"] == "M0.0 16.0L30.0 16.0M105.0 16.0L120.0 16.0"
+    assert gap["area"].count("Z") == 2
+
+
 async def test_a_segments_page(client: httpx.AsyncClient) -> None:
     shown = await page(client, "/segments/engaged")
-    assert ("3 * count(cart, last 7d) + count(click, last 7d) >= 20" in shown.words, "/users/u1" in shown.links) == (True, True)
+    assert ("3 * count(cart, last 7d) + count(click, last 7d) >= 20" in shown.words, "/users/u1" in shown.links) == (
+        True,
+        True,
+    )
     assert "carts in the last 7 days" in shown.words
 
 
 async def test_a_users_page(client: httpx.AsyncClient) -> None:
     shown = await page(client, "/users/u1")
-    for words in ("In 1 segment", "leaves engaged", "clicks in the last 7 days", "1 day 1 hour", "age", "31", "consent: marketing"):
+    for words in (
+        "In 1 segment",
+        "leaves engaged",
+        "clicks in the last 7 days",
+        "1 day 1 hour",
+        "age",
+        "31",
+        "consent: marketing",
+    ):
         assert words in " ".join(shown.words.split())
 
 

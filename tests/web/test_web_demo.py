@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -13,10 +14,16 @@ from pathlib import Path
 
 import httpx
 import pytest
+from selenium import webdriver
+
+from tests.web.chromium import Driver
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.xdist_group("demo")]
+PICTURE_WANTED = "HYPERSEG_SCREENSHOT"
 FIRST_CHANGE_S = 20.0
-PATIENCE_S = 90.0 if os.environ.get("CI") else 60.0  # a machine that runs other tests beside this one is slower than a person's
+LIGHT, STILL = {"name": "prefers-color-scheme", "value": "light"}, {"name": "prefers-reduced-motion", "value": "reduce"}
+# A machine that runs other tests beside this one is slower than a person's.
+PATIENCE_S = 90.0 if os.environ.get("CI") else 60.0
 
 
 @pytest.fixture
@@ -30,9 +37,11 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "app.cli", "demo", "--no-browser", "--port", "0"]
-    started = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(folder), "HYPERSEG_BROKER": "kafka://nowhere:1"}
-    )
+    # Whatever the environment says, the demonstration is the same; but a setting that does not
+    # exist is refused.
+    environment = {name: value for name, value in os.environ.items() if name != PICTURE_WANTED}
+    environment |= {"TMPDIR": str(folder), "HYPERSEG_BROKER": "kafka://nowhere:1"}
+    started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     yield started
     if started.poll() is None:
         started.send_signal(signal.SIGINT)
@@ -124,3 +133,29 @@ def test_stopping_while_it_starts_leaves_nothing_behind(running: subprocess.Pope
     assert running.wait(60) == 0
     assert list(folder.iterdir()) == []
     assert not [pid for pid in workers if alive(pid)]
+
+
+PICTURE = Path(__file__).resolve().parents[2] / "docs" / "assets" / "console.png"
+LOOKED_AT_S = 320.0  # until the small charts, which hold five minutes, are full
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(
+    PICTURE_WANTED not in os.environ, reason="makes the picture of the documentation: set HYPERSEG_SCREENSHOT=1"
+)
+async def test_the_picture_of_the_console(running: subprocess.Popen[str], browser: webdriver.Chrome) -> None:
+    base = await asyncio.to_thread(address, running)
+    await asyncio.to_thread(first_change, base, time.monotonic())
+    await asyncio.sleep(LOOKED_AT_S)
+    driver = Driver(browser, base)
+    await asyncio.to_thread(browser.execute_cdp_cmd, "Emulation.setEmulatedMedia", {"features": [LIGHT, STILL]})
+    await asyncio.to_thread(browser.execute_cdp_cmd, "Emulation.setScrollbarsHidden", {"hidden": True})
+    await driver.open("/", 1280, 800)
+    await driver.until("document.querySelector('#connection').dataset.state", lambda state: state == "on")
+    await driver.until("document.querySelectorAll('#feed li').length >= 12")
+    assert await driver.text("#notices") == ""
+    picture = await asyncio.to_thread(browser.get_screenshot_as_png)
+    PICTURE.parent.mkdir(exist_ok=True)
+    PICTURE.write_bytes(picture)
+    assert len(picture) < 300_000

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from app.web import limits
-from app.web.feed import Behind, ChangeFeed, entry_of, matches
+from app.web.feed import ChangeFeed, CursorExpired, entry_of, matches
+from app.web.guard import Throttle
 from app.web.metrics import WebMetrics
-from app.web.positions import decode_position, encode_position
 from app.web.rates import Rates
-from app.web.stream import ChangeStream, Wish
-from app.web.throttle import Throttle
+from app.web.sizes import SizeHistory
+from app.web.stream import ChangeStream, StreamRequest, decode_position, encode_position
 from tests.web.fakes import NOW, FakeHistory, change
 
 
@@ -37,8 +37,8 @@ def add(feed: ChangeFeed, history: FakeHistory, numbers: Iterable[int], partitio
     feed.notify()
 
 
-def stream(feed: ChangeFeed, wish: Wish | None = None) -> ChangeStream:
-    return ChangeStream(feed, wish or Wish(), bytes, WebMetrics(CollectorRegistry()), asyncio.Semaphore(1))
+def stream(feed: ChangeFeed, request: StreamRequest | None = None) -> ChangeStream:
+    return ChangeStream(feed, request or StreamRequest(), bytes, WebMetrics(CollectorRegistry()), asyncio.Semaphore(1))
 
 
 async def events(source: ChangeStream, enough: int) -> list[tuple[str, str, dict[str, object]]]:
@@ -73,7 +73,7 @@ def test_the_ring_keeps_the_newest_and_knows_from_where_it_is_complete() -> None
     feed, _ = filled(10, partitions=2, entries_max=4)
     assert [entry.user for entry in feed.read(feed.first, 99)] == ["u6", "u7", "u8", "u9"]
     assert (feed.floors, feed.heads) == ({0: 3, 1: 3}, {0: 5, 1: 5})
-    with pytest.raises(Behind):
+    with pytest.raises(CursorExpired):
         feed.read(feed.first - 1, 1)
 
 
@@ -104,14 +104,22 @@ def test_filters() -> None:
     moved = entry_of(0, 1, change("u2", what="moved", segment=None, group="lifecycle", from_="active", to="lapsed"))
     assert entered is not None
     assert moved is not None
-    assert [matches(entered, name, None) for name in (None, "interested_in", "interested_in:yoga", "interested_in:shoes", "yoga")] == [
+    assert [
+        matches(entered, name, None)
+        for name in (None, "interested_in", "interested_in:yoga", "interested_in:shoes", "yoga")
+    ] == [
         True,
         True,
         True,
         False,
         False,
     ]
-    assert [matches(moved, name, None) for name in ("lifecycle", "active", "lapsed", "other")] == [True, True, True, False]
+    assert [matches(moved, name, None) for name in ("lifecycle", "active", "lapsed", "other")] == [
+        True,
+        True,
+        True,
+        False,
+    ]
     assert [matches(moved, None, user) for user in ("u1", "u2")] == [False, True]
 
 
@@ -147,6 +155,36 @@ def test_rates_take_what_comes_a_little_out_of_order_and_forget_what_is_old() ->
     assert len(rates._buckets) == limits.RATE_BUCKETS_MAX
 
 
+def test_all_segments_together() -> None:
+    rates = Rates()
+    rates.add(NOW - 70_000, NOW - 70_000, "a", None, "s", None)
+    rates.add(NOW - 30_000, NOW - 30_000, "b", None, "s", None)
+    rates.add(NOW - 1_000, NOW - 1_000, "c", None, "t", "s")
+    assert rates.all_per_minute(NOW) == 3
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.dictionaries(st.sampled_from("ab"), st.integers(1, 9))), max_size=20),
+    st.integers(0, 40),
+)
+def test_sizes_are_what_was_measured_in_their_bucket_and_unknown_elsewhere(
+    measures: list[tuple[int, dict[str, int]]], now: int
+) -> None:
+    history, known = SizeHistory(buckets=8), {}
+    for bucket, people in sorted(measures, key=lambda measure: measure[0]):
+        if bucket <= now:
+            history.record(bucket * limits.RATE_BUCKET_MS + 17, people)
+            known[bucket] = people
+    at = now * limits.RATE_BUCKET_MS + 4_321
+    buckets = range(now - 7, now + 1)
+    for name in "abc":
+        assert history.series(name, at, 8) == [
+            known[bucket].get(name, 0) if bucket in known else None for bucket in buckets
+        ]
+    kept = [bucket for bucket in known if bucket in buckets]
+    assert history.since(at) == (min(kept) * limits.RATE_BUCKET_MS if kept else None)
+
+
 def test_a_throttle_lets_a_burst_through_and_then_the_rate() -> None:
     throttle = Throttle(rate=10, burst=3, keys_max=2)
     assert [throttle.wait("a", 0.0) == 0.0 for _ in range(4)] == [True, True, True, False]
@@ -167,30 +205,39 @@ async def test_a_stream_shows_what_comes_after_it_began() -> None:
 
 async def test_a_stream_continues_after_the_last_id_from_the_ring() -> None:
     feed, _ = filled(6, partitions=2)
-    found = await events(stream(feed, Wish(after={0: 1, 1: 2})), 3)
+    found = await events(stream(feed, StreamRequest(after={0: 1, 1: 2})), 3)
     assert users(found) == ["u2", "u4", "u5"]
     assert found[-1][1] == "0-3.1-3"
 
 
 async def test_what_the_ring_lost_is_read_from_the_topic_again() -> None:
     feed, history = filled(30, partitions=2, entries_max=4)
-    found = await events(stream(feed, Wish(after={0: 2, 1: 3})), 25)
+    found = await events(stream(feed, StreamRequest(after={0: 2, 1: 3})), 25)
     assert sorted(users(found), key=lambda name: int(str(name)[1:])) == [f"u{n}" for n in range(4, 30) if n != 5]
     assert history.reads == 1
 
 
+async def test_every_change_that_is_written_is_counted_from_the_ring_and_from_the_topic() -> None:
+    feed, _ = filled(30, entries_max=4)
+    registry = CollectorRegistry()
+    request = StreamRequest(segment="engaged", after={0: 20})
+    source = ChangeStream(feed, request, bytes, WebMetrics(registry), asyncio.Semaphore(1))
+    assert len(await events(source, 10)) == 10
+    assert registry.get_sample_value("hyperseg_streams_changes_total") == 10
+
+
 async def test_filters_hold_for_the_past_too_and_the_id_moves_past_what_is_not_shown() -> None:
     feed, _ = filled(30, entries_max=4)
-    found = await events(stream(feed, Wish(user="u3", after={0: 0})), 1)
+    found = await events(stream(feed, StreamRequest(user="u3", after={0: 0})), 1)
     assert users(found) == ["u3"]
-    source = stream(feed, Wish(user="u29", after={0: 0}))
+    source = stream(feed, StreamRequest(user="u29", after={0: 0}))
     assert [(kind, place) for kind, place, _ in await events(source, 1)] == [("change", "0-30")]
 
 
 async def test_what_cannot_be_read_again_is_named_as_a_gap() -> None:
     feed, history = filled(30, entries_max=4)
     history.gone = True
-    found = await events(stream(feed, Wish(after={0: 10})), 5)
+    found = await events(stream(feed, StreamRequest(after={0: 10})), 5)
     assert found[0][0] == "gap"
     assert found[0][2] == {"partitions": {"0": {"from": 10, "to": 26}}}
     assert users(found) == ["u26", "u27", "u28", "u29"]
@@ -199,21 +246,21 @@ async def test_what_cannot_be_read_again_is_named_as_a_gap() -> None:
 async def test_too_long_a_past_is_cut_to_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "RESUME_RECORDS_MAX", 5)
     feed, _ = filled(30, entries_max=4)
-    found = await events(stream(feed, Wish(after={0: 0})), 10)
+    found = await events(stream(feed, StreamRequest(after={0: 0})), 10)
     assert found[0][2] == {"partitions": {"0": {"from": 0, "to": 21}}}
     assert users(found) == [f"u{n}" for n in range(21, 30)]
 
 
 async def test_a_position_of_another_topic_is_not_believed() -> None:
     feed, _ = filled(3)
-    assert users(await events(stream(feed, Wish(after={0: 900})), 3)) == ["u0", "u1", "u2"]
+    assert users(await events(stream(feed, StreamRequest(after={0: 900})), 3)) == ["u0", "u1", "u2"]
 
 
 async def test_a_position_ahead_of_this_worker_waits_for_it() -> None:
     feed, history = filled(3)
     raw = [change(f"u{n}", n) for n in (3, 4)]
     offsets = [history.add(0, record) for record in raw]
-    reading = asyncio.create_task(events(stream(feed, Wish(after={0: 4})), 1))
+    reading = asyncio.create_task(events(stream(feed, StreamRequest(after={0: 4})), 1))
     await asyncio.sleep(0.01)
     for offset, record in zip(offsets, raw, strict=True):
         feed.append(0, offset, record)
@@ -238,7 +285,7 @@ async def test_a_client_may_ask_for_fewer_and_is_told_how_many_it_missed(monkeyp
     seconds = [100.0]
     monkeypatch.setattr("app.web.stream.time.monotonic", lambda: seconds[0])
     feed, history = filled(0)
-    pieces = stream(feed, Wish(per_second=3)).pieces()
+    pieces = stream(feed, StreamRequest(per_second=3)).pieces()
     await anext(pieces)
     add(feed, history, range(10))
     first = await anext(pieces)

@@ -1,4 +1,6 @@
-"""The OpenAPI document holds: random requests made from it get answers that it describes, and never a 500."""
+"""The OpenAPI document holds: random requests made from it get answers that it describes, and never
+a 500.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +32,19 @@ class WithoutRate:
 
 
 STATE = FakeState({"u42": {"engaged": NOW, member_key("interested_in", "syoga"): NOW}, "u1": {"active": NOW}})
-SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", WithoutRate(build_app(deps(STATE)))).exclude(path="/api/changes")  # never ends
+# Never ends.
+SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", WithoutRate(build_app(deps(STATE)))).exclude(
+    path="/api/changes"
+)
 OPERATIONS = {operation.ok().label: operation.ok() for operation in SCHEMA.get_all_operations()}
 
 
 @pytest.mark.parametrize("label", OPERATIONS)
 @pytest.mark.filterwarnings("ignore")
 def test_answers_are_as_the_document_says(label: str) -> None:
-    @settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck)
+    )
     @given(OPERATIONS[label].as_strategy())
     def check(case: schemathesis.Case) -> None:
         case.call_and_validate(

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from app.web import limits
-from app.web.ports import WebDeps
+from app.web.deps import WebDeps
 from tests.web.conftest import served
 from tests.web.fakes import FakeHistory, change
 from tests.web.test_web_api import KIND, problem
@@ -48,16 +48,24 @@ async def test_a_client_that_reconnects_misses_nothing(worker: WebDeps) -> None:
 
     async with served(worker) as base, httpx.AsyncClient(base_url=base, timeout=5) as client:
         async with client.stream("GET", "/api/changes?segment=engaged&words=1") as answer:
-            assert (answer.headers["content-type"], answer.headers["cache-control"]) == ("text/event-stream; charset=utf-8", "no-store")
+            assert (answer.headers["content-type"], answer.headers["cache-control"]) == (
+                "text/event-stream; charset=utf-8",
+                "no-store",
+            )
             events = blocks(answer)
             await anext(events)
             happen(0, 1, 2)
             seen = await named(events, "change")
             assert ('"user_id":"u1"' in seen["data"], '"headline":"entered engaged"' in seen["data"]) == (True, True)
         happen(3, 4, 5)
-        async with client.stream("GET", "/api/changes?segment=engaged", headers={"last-event-id": seen["id"]}) as answer:
+        async with client.stream(
+            "GET", "/api/changes?segment=engaged", headers={"last-event-id": seen["id"]}
+        ) as answer:
             events = blocks(answer)
-            assert ['"u3"' in (await named(events, "change"))["data"], '"u5"' in (await named(events, "change"))["data"]] == [True, True]
+            assert [
+                '"u3"' in (await named(events, "change"))["data"],
+                '"u5"' in (await named(events, "change"))["data"],
+            ] == [True, True]
         async with client.stream("GET", f"/api/changes?after={seen['id']}&user=u5") as answer:
             assert '"u5"' in (await named(blocks(answer), "change"))["data"]
 
@@ -74,7 +82,9 @@ async def test_a_stopping_worker_says_so_and_stops_at_once(worker: WebDeps) -> N
         assert (await named(events, "closing"))["data"].startswith("{")
 
 
-async def test_the_number_of_streams_is_limited_and_a_gone_client_makes_room(worker: WebDeps, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_streams_is_limited_and_a_gone_client_makes_room(
+    worker: WebDeps, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "STREAM_CLIENTS_MAX", 1)
     async with served(worker) as base, httpx.AsyncClient(base_url=base, timeout=5) as client:
         async with client.stream("GET", "/api/changes") as answer:
@@ -86,7 +96,9 @@ async def test_the_number_of_streams_is_limited_and_a_gone_client_makes_room(wor
             assert answer.status_code == 200
 
 
-async def test_a_client_that_reads_nothing_is_dropped_without_holding_memory(worker: WebDeps, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_reads_nothing_is_dropped_without_holding_memory(
+    worker: WebDeps, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "STREAM_SEND_SECONDS_MAX", 0.3)
     worker.feed.begin({0: 0})
     async with served(worker) as base:

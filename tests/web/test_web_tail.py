@@ -1,4 +1,5 @@
-"""The tail of the changes topic on a real wire: start, follow, the past, a broker that goes away."""
+"""The tail of the changes topic on a real wire: start, follow, the past, a broker that goes
+away."""
 
 from __future__ import annotations
 

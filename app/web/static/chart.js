@@ -1,6 +1,7 @@
 // The size of a segment and who came and went, over the last hour.
 const EVERY_MS = 5000;
 const POINTS_MAX = 120;
+const SHORTEST = 120; // buckets: ten minutes are shown, however short a time was measured
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hour12: false });
 
 function colour(name) { return getComputedStyle(document.documentElement).getPropertyValue(name).trim(); }
@@ -17,21 +18,16 @@ function resolved(name) {
 
 function faded(rgb, alpha) { return rgb.replace(/^rgb\((.*)\)$/, `rgba($1, ${alpha})`); }
 
-/** Columns for uPlot: instants, sizes worked out backwards from the present one, entered, left (downwards). */
+/** Columns for uPlot: instants, sizes as they were measured (null where they were not), entered, left (downwards). */
 function columns(detail) {
-  const at = [], sizes = [], entered = [], exited = [];
-  let size = detail.size;
-  for (let i = detail.flow.length - 1; i >= 0; i--) {
-    const point = detail.flow[i];
-    at.unshift(point.at / 1000);
-    sizes.unshift(Math.max(0, size));
-    entered.unshift(point.entered || null);
-    exited.unshift(point.exited ? -point.exited : null);
-    size -= point.entered - point.exited;
-  }
-  const first = entered.findIndex((count, i) => count || exited[i]);
-  const start = Math.max(0, Math.min(Math.max(0, first - 12), at.length - 60));
-  return merged([at, sizes, entered, exited].map((column) => column.slice(start)));
+  const flow = detail.flow;
+  const first = flow.findIndex((point) => point.size !== null);
+  const start = Math.max(0, Math.min(first < 0 ? flow.length : first, flow.length - SHORTEST));
+  const shown = flow.slice(start);
+  return merged([
+    shown.map((point) => point.at / 1000), shown.map((point) => point.size),
+    shown.map((point) => point.entered || null), shown.map((point) => point.exited ? -point.exited : null),
+  ]);
 }
 
 /** At most POINTS_MAX points: neighbours become one, so that the bars stay wide enough to see. */
@@ -40,8 +36,16 @@ function merged(all) {
   if (each < 2) return all;
   const ends = [];
   for (let i = all[0].length - 1; i >= 0; i -= each) ends.unshift(i);
-  const total = (column, end) => column.slice(Math.max(0, end - each + 1), end + 1).reduce((sum, count) => sum + (count || 0), 0) || null;
-  return [ends.map((i) => all[0][i]), ends.map((i) => all[1][i]), ends.map((i) => total(all[2], i)), ends.map((i) => total(all[3], i))];
+  const group = (column, end) => column.slice(Math.max(0, end - each + 1), end + 1);
+  const latest = (column, end) => group(column, end).findLast((size) => size !== null) ?? null;
+  const total = (column, end) => group(column, end).reduce((sum, count) => sum + (count || 0), 0) || null;
+  return [ends.map((i) => all[0][i]), ends.map((i) => latest(all[1], i)), ends.map((i) => total(all[2], i)), ends.map((i) => total(all[3], i))];
+}
+
+/** A measure with none beside it is a point: a line of one would not be seen. */
+function lonely(plot) {
+  const sizes = plot.data[1];
+  return [...sizes.keys()].filter((i) => sizes[i] != null && sizes[i - 1] == null && sizes[i + 1] == null);
 }
 
 function options(width) {
@@ -51,13 +55,13 @@ function options(width) {
   return {
     width, height: 220, cursor: { points: { size: 6 } }, legend: { live: true },
     scales: {
-      y: { range: (_, low, high) => { const room = Math.max(2, (high - low) * 0.15); return [Math.max(0, low - room), high + room]; } },
-      flow: { range: (_, low, high) => { const most = Math.max(3, -low, high); return [-most * 1.3, most * 7]; } },
+      y: { range: (_, low, high) => { if (low == null) return [0, 2]; const room = Math.max(2, (high - low) * 0.15); return [Math.max(0, low - room), high + room]; } },
+      flow: { range: (_, low, high) => { const most = Math.max(3, -(low ?? 0), high ?? 0); return [-most * 1.3, most * 7]; } },
     },
     axes: [{ ...axis, space: 70, values: (_, ticks) => ticks.map((tick) => clock.format(tick * 1000)) }, { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => Number.isInteger(tick) ? tick.toLocaleString() : "") }],
     series: [
       { label: "at", value: (_, raw) => raw == null ? "–" : clock.format(raw * 1000) },
-      { label: "members", stroke: line, width: 2, value: (_, raw) => raw == null ? "–" : raw.toLocaleString(), fill: faded(line, 0.12), points: { show: false } },
+      { label: "people", stroke: line, width: 2, value: (_, raw) => raw == null ? "–" : raw.toLocaleString(), fill: faded(line, 0.12), points: { show: true, size: 4, fill: line, filter: lonely } },
       { label: "entered", scale: "flow", paths: bars, fill: faded(resolved("--in"), 0.75), width: 0, points: { show: false }, value: (_, raw) => raw == null ? "–" : String(raw) },
       { label: "left", scale: "flow", paths: bars, fill: faded(resolved("--out"), 0.75), width: 0, points: { show: false }, value: (_, raw) => raw == null ? "–" : String(-raw) },
     ],

@@ -2,6 +2,7 @@
 import { startChart } from "./chart.js";
 import { startFeed } from "./feed.js";
 import { refresh, startRefresh } from "./refresh.js";
+import { startStatus } from "./status.js";
 import { startTimes } from "./times.js";
 
 function startTheme() {
@@ -31,4 +32,5 @@ startTimes();
 startTheme();
 startKeys();
 startChart();
+startStatus();
 startFeed((own) => { if (own) refresh(); });

@@ -1,4 +1,5 @@
 // The live feed: server-sent changes become list items. Text is only ever set as text, never as HTML.
+import { streaming } from "./status.js";
 import { showTime } from "./times.js";
 
 const SHOWN_MAX = 60;
@@ -6,18 +7,12 @@ const PER_SECOND = 15;
 const AGAIN_MS = 2000;
 const BADGES = { entered: "in", exited: "out", moved: "move" };
 
-const connection = document.getElementById("connection");
 const list = document.getElementById("feed");
 const more = document.getElementById("feed-more");
 let waiting = [];
 let paused = false;
 let skipped = 0;
 let last = "";
-
-function say(state, text) {
-  connection.dataset.state = state;
-  connection.lastElementChild.textContent = text;
-}
 
 function make(tag, className, text) {
   const element = document.createElement(tag);
@@ -86,7 +81,7 @@ function address() {
 
 function connect(heard) {
   const source = new EventSource(address());
-  source.addEventListener("open", () => say("on", "live"));
+  source.addEventListener("open", () => streaming(true));
   source.addEventListener("change", (event) => {
     last = event.lastEventId;
     const change = JSON.parse(event.data);
@@ -96,7 +91,7 @@ function connect(heard) {
   });
   source.addEventListener("skipped", (event) => { last = event.lastEventId; skipped += JSON.parse(event.data).count; });
   source.addEventListener("error", () => {
-    say("wait", "reconnecting");
+    streaming(false);
     if (source.readyState === EventSource.CLOSED) setTimeout(() => connect(heard), AGAIN_MS);
   });
   addEventListener("pagehide", () => source.close());
@@ -104,7 +99,8 @@ function connect(heard) {
 
 /** Show changes as they come; `heard(own)` is called for each, `own` when it belongs to what the page is about. */
 export function startFeed(heard) {
-  if (!list) { connection.hidden = true; return; }
+  if (!list) return;
+  streaming(false);
   last = list.dataset.after;
   const pause = document.getElementById("pause");
   pause.addEventListener("click", () => {

@@ -1,42 +1,82 @@
-// Live regions: elements with an id and data-refresh are asked for again and only what changed is replaced.
-// Their children carry data-key; a child whose HTML is as the server last sent it is left alone (focus, hover and selection stay).
+// Live regions: what carries data-refresh and an id is asked for again, and only what the server
+// changed is changed on the page.
+//
+// Three trees are compared: what the server sent last (was), what it sends now (fresh), and what is
+// on the page (live). Where was and fresh are alike the page is left alone, whatever scripts and
+// people did to it: focus, selection, open details, times as words. Children are told apart by
+// data-key, id or tag, and by how many of the same came before. What carries data-keep belongs to a
+// script.
+import { answered, missed } from "./status.js";
 import { showTimes } from "./times.js";
 
 const EVERY_MS = 2000;
-const sent = new WeakMap();
+const PATIENCE_MS = 6000; // a worker gives up on another after 5 s and says so
+const was = new Map();
 let under_way = false;
 let again = false;
 
-function remember(region) { for (const child of region.children) sent.set(child, child.outerHTML); }
-
-function replace(old, fresh) {
-  const focused = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-  const before = Number(old.dataset.size), after = Number(fresh.dataset.size);
-  if (after !== before && !Number.isNaN(before)) fresh.classList.add(after > before ? "up" : "down");
-  old.replaceWith(fresh);
-  if (focused !== null) {
-    const same = [fresh, ...fresh.querySelectorAll("[href]")].find((element) => element.getAttribute("href") === focused);
-    if (same) same.focus({ preventScroll: true });
-  }
+/** [key, child] for each element below `parent`; equal keys are numbered. */
+function keyed(parent) {
+  const seen = new Map();
+  return [...parent.children].map((child) => {
+    const key = child.dataset.key ?? (child.id || child.tagName);
+    const count = seen.get(key) || 0;
+    seen.set(key, count + 1);
+    return [`${key} ${count}`, child];
+  });
 }
 
-function sync(region, fresh) {
-  const old = new Map([...region.children].map((child) => [child.dataset.key, child]));
-  let place = region.firstElementChild;
-  for (const child of [...fresh.children]) {
-    const html = child.outerHTML;
-    const mine = old.get(child.dataset.key);
-    old.delete(child.dataset.key);
-    const node = mine && sent.get(mine) === html ? mine : document.importNode(child, true);
-    if (mine && node !== mine) {
-      if (place === mine) place = node;
-      replace(mine, node);
+function words(element) {
+  return [...element.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE).map((node) => node.data.trim()).join("\n");
+}
+
+function attributes(live, before, fresh) {
+  for (const { name } of [...before.attributes]) if (!fresh.hasAttribute(name)) live.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) if (before.getAttribute(name) !== value) live.setAttribute(name, value);
+  const change = Number(fresh.dataset.size) - Number(before.dataset.size);
+  if (!change) return;
+  live.classList.remove("up", "down");
+  void live.offsetWidth; // so that the colour fades again
+  live.classList.add(change > 0 ? "up" : "down");
+}
+
+function children(live, before, fresh) {
+  const mine = new Map(keyed(live)), sent = new Map(keyed(before));
+  let place = live.firstElementChild;
+  for (const [key, child] of keyed(fresh)) {
+    let node = mine.get(key);
+    mine.delete(key);
+    if (node && sent.has(key) && node.tagName === child.tagName) {
+      morph(node, sent.get(key), child);
+    } else {
+      node?.remove();
+      if (node === place) place = place?.nextElementSibling ?? null;
+      node = document.importNode(child, true);
     }
     if (node === place) place = node.nextElementSibling;
-    else region.insertBefore(node, place);
-    sent.set(node, html);
+    else live.insertBefore(node, place);
   }
-  old.forEach((child) => child.remove());
+  mine.forEach((child) => child.remove());
+}
+
+function morph(live, before, fresh) {
+  if ("keep" in fresh.dataset || before.isEqualNode(fresh)) return;
+  attributes(live, before, fresh);
+  const same = words(before) === words(fresh);
+  if (same && (before.firstElementChild || fresh.firstElementChild)) children(live, before, fresh);
+  else if (!same || live.childElementCount) live.replaceChildren(...[...fresh.childNodes].map((node) => document.importNode(node, true)));
+}
+
+function regions(root) { return [...root.querySelectorAll("[data-refresh]")]; }
+
+function take(page, wanted) {
+  for (const fresh of regions(page)) {
+    const live = document.getElementById(fresh.id);
+    if (!live || !wanted(fresh)) continue;
+    morph(live, was.get(fresh.id), fresh);
+    was.set(fresh.id, fresh);
+    showTimes(live);
+  }
 }
 
 /** Ask for this page again and put what changed in its place. */
@@ -44,23 +84,27 @@ export async function refresh() {
   if (under_way) { again = true; return; }
   under_way = true;
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-    if (!answer.ok) return;
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, signal: AbortSignal.timeout(PATIENCE_MS) });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    for (const region of document.querySelectorAll("[data-refresh]")) {
-      const fresh = page.getElementById(region.id);
-      if (fresh) { sync(region, fresh); showTimes(region); }
+    const kind = page.getElementById("main")?.dataset.page;
+    if (kind === document.getElementById("main").dataset.page) {
+      take(page, () => true);
+      answered();
+    } else if (answer.ok && kind) {
+      location.reload(); // what could not be shown can be shown now
+    } else {
+      take(page, (region) => region.id !== "main"); // this page is a problem now: its numbers stand, and are said to be old
+      missed();
     }
-  } catch { /* the server is away; the feed says so */ } finally {
+  } catch { missed(); /* the server is away */ } finally {
     under_way = false;
     if (again) { again = false; setTimeout(refresh, 250); }
   }
 }
 
+/** Begins; call it before any script changes the page. */
 export function startRefresh() {
-  const regions = document.querySelectorAll("[data-refresh]");
-  if (!regions.length) return;
-  regions.forEach(remember);
+  for (const region of regions(document)) was.set(region.id, region.cloneNode(true));
   setInterval(() => { if (!document.hidden) refresh(); }, EVERY_MS);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
 }

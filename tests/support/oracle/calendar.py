@@ -19,7 +19,8 @@ def local(ts: int, zone: str) -> datetime:
 
 
 def period(kind: str, ts: int, zone: str) -> object:
-    """What names the day, ISO week or month that `ts` lies in; equal for two instants of the same one."""
+    """What names the day, ISO week or month that `ts` lies in; equal for two instants of the same
+    one."""
     at = local(ts, zone)
     if kind == "today":
         return at.date()
@@ -35,7 +36,8 @@ def midnight(day: date, zone: str) -> int:
 
 
 def edge(text: str, zone: str) -> int:
-    """An end of a `from … to …` window: a date (its midnight in the zone) or an RFC 3339 instant."""
+    """An end of a `from … to …` window: a date (its midnight in the zone) or an RFC 3339
+    instant."""
     if len(text) == 10:
         return midnight(date.fromisoformat(text), zone)
     return (datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1)

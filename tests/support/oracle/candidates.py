@@ -1,4 +1,5 @@
-"""The instants at which an answer could change with no further event: derived generously, one too many does no harm."""
+"""The instants at which an answer could change with no further event: derived generously, one too
+many does no harm."""
 
 from __future__ import annotations
 
@@ -23,13 +24,14 @@ def walk(node: ast.Node) -> Iterator[ast.Node]:
 
 
 def times(roots: Iterable[ast.Node], events: list[int], options: EngineOptions) -> set[int]:
-    """Every instant that some event time and the durations written in `roots` make up; events' streams and filters are not looked at."""
+    """Every instant that some event time and the durations written in `roots` make up; events'
+    streams and filters are not looked at."""
     found = set(events) | {ts + options.session_gap_ms for ts in events}
     for root in roots:
         for node in walk(root):
             if isinstance(node, ast.Aggregate):
                 for ts in selector_times(node.selector, events):
-                    faded = ts + DECAY_HALF_LIVES_MAX * node.half_life_ms
+                    faded = ts + DECAY_HALF_LIVES_MAX * int(node.parameter or 0)
                     found |= {ts, ts + node.window.ms, faded, faded + 1}
     return found
 
@@ -45,7 +47,10 @@ def calendar_times(roots: Iterable[ast.Node], after: int, upto: int, zone: str) 
     nodes = [node for root in roots for node in walk(root)]
     if any(isinstance(node, ast.Calendar) and node.fn == "hour" for node in nodes):
         yield from calendar.quarters(after, upto)
-    if any(isinstance(node, ast.Calendar) or (isinstance(node, ast.Aggregate) and _is_calendar(node.window)) for node in nodes):
+    if any(
+        isinstance(node, ast.Calendar) or (isinstance(node, ast.Aggregate) and _is_calendar(node.window))
+        for node in nodes
+    ):
         yield from calendar.midnights(after, upto, zone)
 
 
@@ -54,7 +59,8 @@ def _is_calendar(window: ast.Window) -> bool:
 
 
 def moving_pairs(root: ast.Node) -> Iterator[Pair]:
-    """Pairs of numbers of which one moves with time by itself; where their order changes, an answer may."""
+    """Pairs of numbers of which one moves with time by itself; where their order changes, an answer
+    may."""
     for node in walk(root):
         for left, right in _pairs(node):
             if moves(left) or moves(right):
@@ -79,10 +85,11 @@ def moves(node: ast.Node) -> bool:
 
 
 def crossings(pairs: list[Pair], at: Any, low: int, high: int) -> set[int]:
-    """The instants in (low, high] at which a pair's order differs from that of a millisecond before.
+    """The instants in (low, high] at which a pair's order differs from that of a millisecond
+    before.
 
-    `at(t)` gives the `Instant` to evaluate with. Between two candidate instants a pair's difference is monotone but for odd mixtures;
-    some subdivisions are for those.
+    `at(t)` gives the `Instant` to evaluate with. Between two candidate instants a pair's difference
+    is monotone but for odd mixtures; some subdivisions are for those.
     """
     if not pairs or high <= low:
         return set()

@@ -13,6 +13,7 @@ from typing import Any
 from app.domain.ids import bucket
 from app.domain.options import EngineOptions
 from app.rules import ast
+from app.rules.functions import AGGREGATES
 from tests.support.oracle import calendar, scalars
 from tests.support.oracle.moments import Moment, Past, moments
 from tests.support.oracle.values import Values
@@ -61,11 +62,16 @@ class Instant(Values):
         return super().leaf(node)
 
     def aggregate(self, node: ast.Aggregate) -> Any:
-        chosen = [moment for moment in moments(node.selector, self.past) if moment.ts <= self.t and self.inside(node.window, moment)]
+        chosen = [
+            moment
+            for moment in moments(node.selector, self.past)
+            if moment.ts <= self.t and self.inside(node.window, moment)
+        ]
         if node.fn == "decay":
             return decay(chosen, node, self.t)
         if node.field is not None:
-            return OF_FIELD[node.fn](chosen, node.field)
+            of_field = OF_FIELD.get(node.fn)
+            return defined(chosen, node, node.field, self.t) if of_field is None else of_field(chosen, node.field)
         match node.fn:
             case "any":
                 return bool(chosen)
@@ -113,7 +119,7 @@ class Instant(Values):
         return next(i for i, (start, end) in enumerate(self.runs()) if start <= ts <= end)
 
 
-# --- functions of a field -----------------------------------------------------------------------------------------
+# --- functions of a field -----------------------------------------------------------------------
 
 
 def _scalars(chosen: list[Moment], path: tuple[str, ...]) -> list[Any]:
@@ -162,15 +168,23 @@ OF_FIELD: dict[str, Callable[[list[Moment], tuple[str, ...]], Any]] = {
 }
 
 
+def defined(chosen: list[Moment], node: ast.Aggregate, path: tuple[str, ...], t: int) -> Any:
+    """By the definition in the function's row, which the engine does not read."""
+    row = AGGREGATES[node.fn]
+    taken = [(moment.ts, scalars.at_path(moment.fields, path)) for moment in chosen]
+    return row.definition([(ts, value) for ts, value in taken if scalars.kind(value) == row.takes], t, node.parameter)
+
+
 def decay(chosen: list[Moment], node: ast.Aggregate, t: int) -> Any:
     """The sum of 2^(-age/half-life), times the field, with fifty digits, then rounded to twelve."""
+    half_life_ms = int(node.parameter or 0)
     with localcontext(Context(prec=50)):
         found = Decimal(0)
         for moment in chosen:
             weight = 1 if node.field is None else scalars.at_path(moment.fields, node.field)
             age = t - moment.ts
-            if scalars.kind(weight) == "number" and age <= DECAY_HALF_LIVES_MAX * node.half_life_ms:
-                found += Decimal(weight) * _power(age, node.half_life_ms)
+            if scalars.kind(weight) == "number" and age <= DECAY_HALF_LIVES_MAX * half_life_ms:
+                found += Decimal(weight) * _power(age, half_life_ms)
     return scalars.finite(float(Context(prec=DECAY_DIGITS).plus(found)))
 
 

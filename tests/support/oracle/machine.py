@@ -1,4 +1,5 @@
-"""One segment's machine: out and in, dwell and cooldown, held conditions; and the values of a for_each."""
+"""One segment's machine: out and in, dwell and cooldown, held conditions; and the values of a
+for_each."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ def uses_each(node: ast.Node) -> bool:
 
 @dataclass
 class Machine:
-    """Whether a user (or one value of a for_each) is in, and since when; `past` is what its expressions may know."""
+    """Whether a user (or one value of a for_each) is in, and since when; `past` is what its
+    expressions may know."""
 
     segment: Any
     past: Past
@@ -40,9 +42,15 @@ class Machine:
         return [root for root in (self.segment.when, self.segment.exit_when) if root is not None]
 
     def held(self) -> list[ast.Held]:
-        """The held(...) this machine watches: one that does not use `each` is the user's, not a value's."""
+        """The held(...) this machine watches: one that does not use `each` is the user's, not a
+        value's."""
         own = self.past.each is not None
-        return [node for root in self.roots for node in held_nodes(root) if not self.segment.for_each or uses_each(node) == own]
+        return [
+            node
+            for root in self.roots
+            for node in held_nodes(root)
+            if not self.segment.for_each or uses_each(node) == own
+        ]
 
     def watch(self, instant: Instant) -> None:
         """Takes note of which held conditions hold at this step."""
@@ -84,7 +92,8 @@ class Machine:
 
 @dataclass
 class Tracked:
-    """One value of a for_each: its machine, when it was last touched, and whether the for_each field ever carried it."""
+    """One value of a for_each: its machine, when it was last touched, and whether the for_each
+    field ever carried it."""
 
     value: Any
     machine: Machine
@@ -102,7 +111,8 @@ class Values:
     touches: int = 0
 
     def touch(self, event: Event) -> Iterator[Tracked]:
-        """Takes note of the values an event touches; yields those that had to leave while they were in."""
+        """Takes note of the values an event touches; yields those that had to leave while they were
+        in."""
         stream, path = self.segment.for_each
         for value, names in self._touched(event, stream, path):
             found = self.tracked.get(scalars.key(value))  # type: ignore[arg-type]

@@ -13,7 +13,8 @@ from tests.support.oracle.values import Filter
 
 
 class Moment(NamedTuple):
-    """`order` is the place, among the applied events, of the event the moment stands for; that event's fields are the moment's."""
+    """`order` is the place, among the applied events, of the event the moment stands for; that
+    event's fields are the moment's."""
 
     ts: int
     order: int
@@ -24,7 +25,8 @@ class Moment(NamedTuple):
 class Past:
     """The events applied so far, in order, as one membership sees them.
 
-    `each` is the membership's value of for_each; `known_from` the place from which events count for `field == each` selectors.
+    `each` is the membership's value of for_each; `known_from` the place from which events count for
+    `field == each` selectors.
     """
 
     events: list[Event]
@@ -35,7 +37,8 @@ class Past:
 
 
 def moments(selector: ast.Node, past: Past) -> list[Moment]:
-    """All moments that the applied events will have made, in time order; those of absences may lie in the future."""
+    """All moments that the applied events will have made, in time order; those of absences may lie
+    in the future."""
     place = (id(selector), len(past.events))
     if place not in past.memo:
         past.memo[place] = sorted(_find(selector, past), key=lambda moment: moment[:2])
@@ -89,8 +92,11 @@ def _chain(chain: ast.Chain, past: Past) -> Iterator[Moment]:
             yield last
 
 
-def _completes(chain: ast.Chain, before: list[list[Moment]], following: Moment, last: Moment, used: frozenset[int]) -> bool:
-    """Can each earlier step have an event of its own, none later than the one that follows it, the first near enough to the last?"""
+def _completes(
+    chain: ast.Chain, before: list[list[Moment]], following: Moment, last: Moment, used: frozenset[int]
+) -> bool:
+    """Can each earlier step have an event of its own, none later than the one that follows it, the
+    first near enough to the last?"""
     if not before:
         return True
     for moment in before[-1]:

@@ -1,4 +1,5 @@
-"""The canonical run: a user's events in their order, the timers between them, each step evaluated in turn."""
+"""The canonical run: a user's events in their order, the timers between them, each step evaluated
+in turn."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from tests.support.oracle.moments import Past
 
 @dataclass(frozen=True)
 class Answer:
-    """One change. `name` is the segment's or the group's; `cause` is timer, bound, or the id of the event that made it."""
+    """One change. `name` is the segment's or the group's; `cause` is timer, bound, or the id of the
+    event that made it."""
 
     at: int
     what: str
@@ -31,16 +33,20 @@ class Answer:
 
 @dataclass
 class Run:
-    """What the canonical run gave: the changes and, at its end, the members with the instant they are in since."""
+    """What the canonical run gave: the changes and, at its end, the members with the instant they
+    are in since."""
 
     changes: list[Answer]
     members: dict[str, int]
 
 
-def canonical_run(definitions: Any, options: EngineOptions, events: Sequence[Event], until: int, *, dense: bool = False) -> Run:
+def canonical_run(
+    definitions: Any, options: EngineOptions, events: Sequence[Event], until: int, *, dense: bool = False
+) -> Run:
     """Runs one user's `events`, given in order of arrival, and the timers up to `until`.
 
-    `dense` evaluates at every millisecond instead of at the candidate instants: for histories of less than a second.
+    `dense` evaluates at every millisecond instead of at the candidate instants: for histories of
+    less than a second.
     """
     user = User(definitions, options, dense)
     for event in accepted(events, options):
@@ -71,14 +77,17 @@ class User:
         self.segments = {segment.name: segment for segment in definitions.segments if segment.enabled}
         self.groups = {group.name: group for group in definitions.groups}
         self.group_of = {name: group.name for group in definitions.groups for name in group.segments}
-        self.roots = [root for segment in self.segments.values() for root in (segment.when, segment.exit_when) if root is not None]
+        self.roots = [
+            root for segment in self.segments.values() for root in (segment.when, segment.exit_when) if root is not None
+        ]
         self.applied: list[Event] = []
         self.behaviour = frozenset(stream.name for stream in options.streams if stream.behaviour)
         self.attributes: dict[str, Any] = {}
         self.consents: dict[str, Any] = {}
         self.changes: list[Answer] = []
         self.clock: int | None = None
-        # A for_each segment's own machine only watches the held conditions that do not depend on the value.
+        # A for_each segment's own machine only watches the held conditions that do not depend on
+        # the value.
         self.machines = {name: Machine(s, self.past(None)) for name, s in self.segments.items()}
         self.values = {name: Values(s, self.past) for name, s in self.segments.items() if s.for_each}
         self.current: dict[str, tuple[str | None, int]] = dict.fromkeys(self.groups, (None, 0))
@@ -90,7 +99,7 @@ class User:
     def listed(self, group: str) -> list[str]:
         return [name for name in self.groups[group].segments if name in self.segments]
 
-    # --- steps ---------------------------------------------------------------------------------------------------
+    # --- steps -----------------------------------------------------------------------------------
 
     def apply(self, event: Event) -> None:
         """The step of one event."""
@@ -104,7 +113,8 @@ class User:
         self._step(event.ts, event.id, answers)
 
     def run_timers(self, upto: int) -> None:
-        """Every timer due after the clock and not after `upto`; nobody has a timer before the first event."""
+        """Every timer due after the clock and not after `upto`; nobody has a timer before the first
+        event."""
         while self.clock is not None and (due := self._next(self.clock, upto)) is not None:
             self._step(due, "timer", [])
 
@@ -113,7 +123,7 @@ class User:
         answers += Step(self, t, cause).run()
         self.changes += sorted(answers, key=lambda answer: (answer.name, spelled(answer.value)))
 
-    # --- when next -----------------------------------------------------------------------------------------------
+    # --- when next -------------------------------------------------------------------------------
 
     def _next(self, after: int, upto: int) -> int | None:
         if self.dense or after >= upto:
@@ -230,7 +240,10 @@ def spelled(value: Any) -> str:
     return (
         ""
         if value is None
-        else json.dumps(int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**63 else value, ensure_ascii=False)
+        else json.dumps(
+            int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**63 else value,
+            ensure_ascii=False,
+        )
     )
 
 

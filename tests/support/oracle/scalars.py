@@ -1,4 +1,5 @@
-"""Values as the language sees them: null, numbers, text, booleans; lists and objects only pass through."""
+"""Values as the language sees them: null, numbers, text, booleans; lists and objects only pass
+through."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ def kind(value: Any) -> str:
 
 
 def key(value: Any) -> Key | None:
-    """What makes two scalars the same value (1 and 1.0 are, 1 and true are not); None for what is no scalar."""
+    """What makes two scalars the same value (1 and 1.0 are, 1 and true are not); None for what is
+    no scalar."""
     found = kind(value)
     return (found, value) if found in ("number", "text", "bool") else None
 
@@ -44,11 +46,14 @@ def finite(value: Any) -> Any:
 
 
 def arithmetic(op: str, left: Any, right: Any) -> Any:
-    """One of + - * / on two numbers; null when either is not a number, when dividing by zero, or on overflow."""
+    """One of + - * / on two numbers; null when either is not a number, when dividing by zero, or on
+    overflow."""
     if kind(left) != "number" or kind(right) != "number" or (op == "/" and right == 0):
         return None
     try:
-        result = left + right if op == "+" else left - right if op == "-" else left * right if op == "*" else left / right
+        result = (
+            left + right if op == "+" else left - right if op == "-" else left * right if op == "*" else left / right
+        )
     except OverflowError:
         return None
     return finite(result)

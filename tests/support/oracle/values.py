@@ -77,7 +77,9 @@ def text_test(op: str, left: Any, right: Any) -> bool:
         return any(scalars.same(item, right) for item in left)
     if not isinstance(left, str) or not isinstance(right, str):
         return False
-    return right in left if op == "contains" else left.startswith(right) if op == "starts_with" else left.endswith(right)
+    return (
+        right in left if op == "contains" else left.startswith(right) if op == "starts_with" else left.endswith(right)
+    )
 
 
 class Filter(Values):

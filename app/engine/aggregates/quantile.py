@@ -1,0 +1,156 @@
+"""median and quantile: the value below which a share q of the entries lies, interpolated linearly
+between neighbouring order statistics.
+
+Of n values in order, the quantile q is at position q·(n − 1), counted from 0; between two positions
+it lies on the line between their values (Hyndman and Fan 1996, definition 7). It is exact, and
+rounded once.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import accumulate
+from typing import Any
+
+import msgspec
+
+from app.domain.limits import NEVER
+from app.engine.aggregates.contract import Asked, Overall, Sliding
+from app.engine.aggregates.entries import left, newer_of_pairs
+
+Number = int | float
+_HALF = 0.5
+
+
+class QuantileCell(msgspec.Struct, array_like=True, gc=False):
+    """The different values, ascending; how many entries each stands for; whether neighbours were
+    merged."""
+
+    values: list[Number]
+    counts: list[int]
+    merged: bool = False
+
+
+class Quantile(Overall[QuantileCell]):
+    """Of all entries; past `bound` different values the two nearest neighbours are merged at their
+    mean."""
+
+    cell = QuantileCell
+
+    def __init__(self, share: float, bound: int) -> None:
+        self._share = Fraction(str(share))
+        self._bound = bound
+
+    def new(self) -> QuantileCell:
+        return QuantileCell([], [])
+
+    def add(self, cell: QuantileCell, ts: int, value: Any) -> bool:
+        values, counts = cell.values, cell.counts
+        at = bisect_left(values, value)
+        if at < len(values) and values[at] == value:
+            counts[at] += 1
+            return True
+        values.insert(at, value)
+        counts.insert(at, 1)
+        if len(values) > self._bound:
+            self._merge(cell)
+        return True
+
+    @staticmethod
+    def _merge(cell: QuantileCell) -> None:
+        values, counts = cell.values, cell.counts
+        at = min(range(len(values) - 1), key=lambda i: values[i + 1] - values[i])
+        low, high, n, m = values[at], values[at + 1], counts[at], counts[at + 1]
+        values[at : at + 2] = [float((Fraction(low) * n + Fraction(high) * m) / (n + m))]
+        counts[at : at + 2] = [n + m]
+        cell.merged = True
+
+    def read(self, cell: QuantileCell, now: int) -> Number | None:
+        if not cell.values:
+            return None
+        upto = list(accumulate(cell.counts))
+        position, rest = _position(self._share, upto[-1])
+        low = cell.values[bisect_left(upto, position + 1)]
+        return low if not rest else _between(low, cell.values[bisect_left(upto, position + 2)], rest)
+
+    def approximate(self, cell: QuantileCell) -> bool:
+        return cell.merged
+
+
+class SlidingQuantileCell(msgspec.Struct, array_like=True, gc=False):
+    """Every entry, oldest first, and whether some were merged."""
+
+    times: list[int]
+    values: list[Number]
+    merged: bool = False
+
+
+class SlidingQuantile(Sliding[SlidingQuantileCell]):
+    """Of the entries inside the window."""
+
+    cell = SlidingQuantileCell
+
+    def __init__(self, window_ms: int, share: float, bound: int) -> None:
+        self._w = window_ms
+        self._share = Fraction(str(share))
+        self._bound = bound
+
+    def new(self) -> SlidingQuantileCell:
+        return SlidingQuantileCell([], [])
+
+    def add(self, cell: SlidingQuantileCell, ts: int, value: Any) -> bool:
+        self._expire(cell, ts)
+        cell.times.append(ts)
+        cell.values.append(value)
+        if len(cell.times) > self._bound:
+            newer_of_pairs(cell.times)
+            newer_of_pairs(cell.values)
+            cell.merged = True
+        return True
+
+    def _expire(self, cell: SlidingQuantileCell, now: int) -> None:
+        if cell.times and cell.times[0] <= now - self._w:
+            gone = left(cell.times, now - self._w)
+            del cell.times[:gone]
+            del cell.values[:gone]
+            cell.merged = cell.merged and bool(cell.times)
+
+    def read(self, cell: SlidingQuantileCell, now: int) -> tuple[Number | None, int]:
+        self._expire(cell, now)
+        if not cell.times:
+            return None, NEVER
+        return _of_sorted(sorted(cell.values), self._share), cell.times[0] + self._w
+
+    def approximate(self, cell: SlidingQuantileCell) -> bool:
+        return cell.merged
+
+
+def _of_sorted(values: Sequence[Number], share: Fraction) -> Number:
+    position, rest = _position(share, len(values))
+    return values[position] if not rest else _between(values[position], values[position + 1], rest)
+
+
+def _position(share: Fraction, n: int) -> tuple[int, Fraction]:
+    """(position, how far it is to the next) of the quantile among n values."""
+    position, rest = divmod(share.numerator * (n - 1), share.denominator)
+    return position, Fraction(rest, share.denominator)
+
+
+def _between(low: Number, high: Number, rest: Fraction) -> Number:
+    return low if low == high else float(Fraction(low) + (Fraction(high) - Fraction(low)) * rest)
+
+
+def overall(asked: Asked) -> Quantile:
+    """`median` or `quantile` over an accumulating window."""
+    return Quantile(_share(asked), asked.bound)
+
+
+def sliding(asked: Asked) -> SlidingQuantile:
+    """`median` or `quantile` over `last W`."""
+    return SlidingQuantile(asked.window_ms, _share(asked), asked.bound)
+
+
+def _share(asked: Asked) -> float:
+    return _HALF if asked.parameter is None else asked.parameter

@@ -1,0 +1,1 @@
+"""Conditions: trees → functions that answer (truth, until), and how answers combine."""
