@@ -52,7 +52,8 @@ def test_tests_that_must_not_run_side_by_side_run_in_one_worker(tmp_path: Path, 
         (tmp_path / f"test_{name}.py").write_text(
             "import os, pathlib, time, pytest\n"
             f"@pytest.mark.{mark}\n@pytest.mark.parametrize('n', range(4))\n"
-            f"def test_it(n): time.sleep(0.1); (pathlib.Path({str(tmp_path)!r}) / os.environ['PYTEST_XDIST_WORKER']).touch()\n"
+            "def test_it(n):\n    time.sleep(0.1)\n"
+            f"    (pathlib.Path({str(tmp_path)!r}) / os.environ['PYTEST_XDIST_WORKER']).touch()\n"
         )
     done = pytest_run("-n", "2", "--dist", "loadgroup", "--rootdir", str(tmp_path), str(tmp_path))
     assert "8 passed" in done.stdout, done.stdout
