@@ -44,6 +44,22 @@ def test_a_test_that_hangs_fails_alone(tmp_path: Path) -> None:
     assert done.stdout.count("Timeout") >= 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("mark", ["kafka", "browser", "xdist_group('demo')"])
+def test_tests_that_must_not_run_side_by_side_run_in_one_worker(tmp_path: Path, mark: str) -> None:
+    (tmp_path / "conftest.py").write_text("from tests.conftest import pytest_collection_modifyitems\n")
+    for name in "ab":
+        (tmp_path / f"test_{name}.py").write_text(
+            "import os, pathlib, time, pytest\n"
+            f"@pytest.mark.{mark}\n@pytest.mark.parametrize('n', range(4))\n"
+            "def test_it(n):\n    time.sleep(0.1)\n"
+            f"    (pathlib.Path({str(tmp_path)!r}) / os.environ['PYTEST_XDIST_WORKER']).touch()\n"
+        )
+    done = pytest_run("-n", "2", "--dist", "loadgroup", "--rootdir", str(tmp_path), str(tmp_path))
+    assert "8 passed" in done.stdout, done.stdout
+    assert len(list(tmp_path.glob("gw*"))) == 1
+
+
 def test_tests_of_ctrl_c_work_in_a_run_that_was_started_to_ignore_it() -> None:
     script = (
         "import signal, subprocess, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); import tests.conftest;"

@@ -22,6 +22,17 @@ from app.streaming.tasks import PartitionTasks
 from app.streaming.transport import KafkaInput
 
 
+class Asking(KafkaInput):
+    """The product's own, on a consumer's thread that is none."""
+
+    def __init__(self, thread: Any) -> None:
+        self._thread = thread
+
+    @property
+    def thread(self) -> Any:
+        return self._thread
+
+
 class Broker:
     """A coordinator that answers heartbeats; `joins` says which generation a join brings while
     it is asked."""
@@ -48,9 +59,7 @@ class Broker:
     async def asked(self) -> bool:
         """What a worker with this membership learns."""
         consumer = SimpleNamespace(_client=self, _coordinator=self.member)
-        thread = SimpleNamespace(fetching=object(), _ensure_consumer=lambda: consumer, in_thread=_await)
-        app = SimpleNamespace(_consumer=SimpleNamespace(_thread=thread))
-        return await KafkaInput(app, ["clicks"]).is_member()
+        return await Asking(SimpleNamespace(_ensure_consumer=lambda: consumer, in_thread=_await)).is_member()
 
     @property
     def untouched(self) -> bool:

@@ -10,16 +10,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from app.streaming.io_thread import IoThread
 from prometheus_client import CollectorRegistry
-from tests.support.driver import streams
 
 from app.domain.decode import decode_event
+from app.domain.streams import Stream
 from app.observability.metrics import StreamMetrics
 from app.streaming import partition
 from app.streaming.messages import Topics
 from app.streaming.outbox import BrokerAddress
 from app.streaming.partition import PartitionTask, TaskDeps
+from app.streaming.process import IoThread
 from app.streaming.records import Chunk, LaneUpdate
 from app.streaming.watermark import Clock
 from tables.kv import MemoryKv
@@ -93,10 +93,12 @@ def source() -> Input:
 def task(source: Input, io: IoThread, monkeypatch: pytest.MonkeyPatch) -> PartitionTask:
     monkeypatch.setattr(partition, "Outbox", Outbox)
     monkeypatch.setattr(partition, "Restore", Restore)
+    topics = Topics("changes", "letters", "changelog", "test", 1)
+    clicks = (Stream("click", "click", 0, behaviour=True),)
     deps = TaskDeps(
-        BrokerAddress("nowhere"), "g", Topics("changes", "letters", "changelog", "test", 1), streams("click"),
-        FakeEngine(), decode_event,
-        Clock(), source, lambda _: MemoryKv(), ThreadPoolExecutor(1), asyncio.Lock(), io, lambda: 1_760_000_000_000,
+        BrokerAddress("nowhere"), "g", topics, clicks, FakeEngine(), decode_event, Clock(), source,
+        lambda _: MemoryKv(),
+        ThreadPoolExecutor(1), asyncio.Lock(), io, lambda: 1_760_000_000_000,
     )  # fmt: skip
     return PartitionTask(0, deps, StreamMetrics(CollectorRegistry()).partition(0))
 

@@ -140,7 +140,8 @@ def test_a_sparkline_draws_what_was_measured_and_nothing_else() -> None:
     assert spark([0, 10])["line"] == "M0.0 29.0L120.0 3.0"
     assert spark([0, 0])["line"] == "M0.0 29.0L120.0 29.0", "nobody is the bottom line"
     gap = spark([1, 1, None, None, 1])
-    assert gap["line"] == "M0.0 16.0L30.0 16.0M105.0 16.0L120.0 16.0"
+    assert gap["line"] == "M0.0 3.0L30.0 3.0M105.0 3.0L120.0 3.0"
+    assert spark([50, 49])["line"] == "M0.0 3.0L120.0 3.5", "one in fifty is a step of a fiftieth"
     assert gap["area"].count("Z") == 2
 
 
