@@ -41,8 +41,7 @@ else:
 
 
 class StateLayoutError(HypersegError):
-    """Stored state of another layout (or damaged bytes): restore it from the changelog or migrate
-    it."""
+    """Stored state of another layout, or damaged bytes."""
 
 
 class Past(msgspec.Struct, gc=False, array_like=True):
@@ -131,7 +130,8 @@ def decode(raw: bytes) -> UserState:
         raise _damaged(raw, error) from None
     if layout != LAYOUT:
         raise StateLayoutError(
-            f"stored state has layout {layout}, this version reads {LAYOUT}: restore it from the changelog"
+            f"stored state has layout {layout}, this version reads {LAYOUT}: run it under a new app_id, which "
+            "reads the inputs from their beginning"
         )
     state = decode_core(core)
     state.past = past
@@ -153,8 +153,8 @@ def cell_decoder(cell_type: Any) -> Callable[[Any], Any]:
 
 def _damaged(raw: bytes, error: Exception) -> StateLayoutError:
     return StateLayoutError(
-        f"stored state cannot be read: {error}; found {len(raw)} bytes, expected layout {LAYOUT}: restore "
-        "it from the changelog"
+        f"stored state cannot be read: {error}; found {len(raw)} bytes, expected layout {LAYOUT}: remove "
+        "this partition's store, which is then restored from the changelog"
     )
 
 
