@@ -168,6 +168,14 @@ async def test_a_users_page(client: httpx.AsyncClient) -> None:
         assert words in " ".join(shown.words.split())
 
 
+async def test_a_users_memberships_of_one_segment_are_one_segment(worker: WebDeps, client: httpx.AsyncClient) -> None:
+    values = {member_key("interested_in", scalar_key(value)): NOW for value in ("yoga", "books")}
+    worker.state.users["u1"] = {"engaged": NOW, **values}  # type: ignore[attr-defined]
+    assert "In 2 segments, 3 memberships" in " ".join((await page(client, "/users/u1")).words.split())
+    del worker.state.users["u1"]["engaged"]  # type: ignore[attr-defined]
+    assert "In 1 segment, 2 memberships" in " ".join((await page(client, "/users/u1")).words.split())
+
+
 async def test_why_a_user_is_not_in_a_segment(client: httpx.AsyncClient) -> None:
     words = " ".join((await page(client, "/users/u1?segment=cart_abandoner")).words.split())
     assert "not in cart_abandoner" in words
