@@ -145,6 +145,14 @@ def test_a_sparkline_draws_what_was_measured_and_nothing_else() -> None:
     assert gap["area"].count("Z") == 2
 
 
+async def test_what_waits_is_not_nought_while_it_is_not_known(worker: WebDeps, client: httpx.AsyncClient) -> None:
+    assert "<b>3</b><span>events waiting</span>" in (await client.get("/")).text
+    worker.state.lag = None  # type: ignore[attr-defined]
+    await asyncio.sleep(limits.CLUSTER_AGE_SECONDS + 0.05)
+    for path in ("/", "/workers"):
+        assert "<b>–</b><span>events waiting</span>" in (await client.get(path)).text
+
+
 async def test_a_segments_page(client: httpx.AsyncClient) -> None:
     shown = await page(client, "/segments/engaged")
     assert ("3 * count(cart, last 7d) + count(click, last 7d) >= 20" in shown.words, "/users/u1" in shown.links) == (
