@@ -7,6 +7,7 @@ import asyncio
 import logging
 import signal
 import socket
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib.metadata import version
@@ -40,6 +41,7 @@ from app.streaming.messages import Topics
 from app.streaming.outbox import BrokerAddress
 from app.streaming.partition import TaskDeps
 from app.streaming.process import IoThread, now_ms
+from app.streaming.rates import Rate
 from app.streaming.tasks import PartitionTasks
 from app.streaming.transport import KafkaInput
 from app.streaming.watchdog import CHECK_S, Watchdog
@@ -98,6 +100,7 @@ class Worker:
         io: IoThread,
         url: str,
         definitions: Definitions,
+        rates: Sequence[Rate],
     ) -> None:
         self.app = app
         self.tasks = tasks
@@ -107,6 +110,7 @@ class Worker:
         self._tail = tail
         self._io = io
         self._definitions = definitions
+        self._rates = rates
         self._tailing: asyncio.Task[None] | None = None
         self._sweeper = process.Sweeper(lambda: sum(task.core.watermark for task in tasks.tasks.values() if task.core))
 
@@ -140,6 +144,8 @@ class Worker:
             if self.watchdog.fatal:
                 raise WorkerError(f"worker: {self.watchdog.fatal}; start it again")
             self._sweeper.tick()
+            for rate in self._rates:
+                rate.sample()
 
     async def stop(self) -> None:
         """Commits what is done, leaves the group, lets go of everything."""
@@ -202,7 +208,8 @@ async def build_worker(settings: Settings, bootstrap: str) -> Worker:
     serve_asgi(
         app, build_app(web, hosts=(urlsplit(url).hostname or "",)), host=settings.web_host, port=port, **UVICORN_OPTIONS
     )
-    return Worker(app, tasks, watchdog, tail, feed, io, url, definitions)
+    rates = (state.events_rate, state.changes_rate)
+    return Worker(app, tasks, watchdog, tail, feed, io, url, definitions, rates)
 
 
 def load_definitions(folder: str, options: EngineOptions, metrics: StreamMetrics) -> Definitions:

@@ -1,7 +1,7 @@
 """What a partition's store knows about itself: one row.
 
     key    "!meta"
-    value  JSON of `Meta`
+    value  JSON of `Meta`; of layouts below 3 without `layout`
 
 JSON, because it is one small row a commit, and an operator with a RocksDB tool must be able to read
 it.
@@ -15,7 +15,7 @@ KEY = b"!meta"
 LAYOUT = 3
 
 
-class Meta(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Meta(msgspec.Struct, frozen=True, gc=False):
     """How far this store is.
 
     `reached`: the changelog offset up to which (exclusive) everything is in this store.
@@ -35,8 +35,15 @@ class Meta(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     layout: int = LAYOUT
 
 
+class _Layout(msgspec.Struct):
+    """What is read of a row of any layout."""
+
+    layout: int = 0
+
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Meta)
+_layout_decoder = msgspec.json.Decoder(_Layout)
 
 
 def encode(meta: Meta) -> bytes:
@@ -45,5 +52,7 @@ def encode(meta: Meta) -> bytes:
 
 
 def decode(value: bytes) -> Meta:
-    """The row's value back; raises msgspec.DecodeError or ValidationError when it is not one."""
-    return _decoder.decode(value)
+    """The row's value back, of another layout nothing but that; raises msgspec.DecodeError or
+    ValidationError when it is not one."""
+    layout = _layout_decoder.decode(value).layout
+    return _decoder.decode(value) if layout == LAYOUT else Meta(layout=layout)

@@ -1,8 +1,9 @@
 """The worker of the demonstration: a child process that is loaded while the shop's past is still
 being made, and ends with its parent.
 
-python -m app.demo.worker SETTINGS.yaml      starts on the first line of its input, ends when the
-input ends
+    python -m app.demo.worker SETTINGS.yaml
+
+It starts on the first line of its input and ends when the input ends.
 """
 
 from __future__ import annotations

@@ -141,5 +141,5 @@ class Committer:
         self._core.release(batch)
         self.last_at = time.monotonic()
         refused = Counter(letter.reason for letter in batch.dead_letters)
-        events = batch.weight - len(batch.dead_letters)
+        events = batch.events - len(batch.dead_letters)
         self._metrics.committed(events, len(batch.changes), refused, logged - began, self.last_at - logged)

@@ -106,6 +106,7 @@ class PartitionCore:
         self.cache = UserCache(store, engine, entries_max)
         self.wakeups = Wakeups(store, self.cache)
         self.weight = 0
+        self.events = 0
         self.caught_up = False  # at least once since the start
         self._by_topic = {lane.topic: lane for lane in self.lanes}
         self._by_rank = {lane.stream.rank: number for number, lane in enumerate(self.lanes)}
@@ -184,6 +185,7 @@ class PartitionCore:
         apply, changes, number = engine.apply, self._changes, self._number
         arm, dirty, watermark = self.wakeups.arm, self._dirty, self.watermark
         self.weight += len(entries)
+        self.events += len(entries)
         for entry in entries:
             event = entry[3]
             if (type(event) is not Event or self._sets_aside) and not self._wanted(entry):
@@ -278,6 +280,7 @@ class PartitionCore:
                 raise Poisoned("", -1, cached.user) from error
             cached.changed = True
             self.weight += 1
+            self.events += 1
         self.wakeups.arm(cached, state.due)
 
     def _migrate_slice(self) -> None:
@@ -373,11 +376,11 @@ class PartitionCore:
         users = [cached.user for cached in self._dirty]
         batch = Batch(
             self._number, self._changes, self._dead_letters, self._states, self._writes, self._offsets, self.watermark,
-            "" if self.migrating else self.plan, self.weight, users,
+            "" if self.migrating else self.plan, self.weight, self.events, users,
         )  # fmt: skip
         self._number += 1
         self._changes, self._dead_letters, self._dirty, self._states, self._writes = [], [], [], [], []
-        self.weight = 0
+        self.weight = self.events = 0
         return batch
 
     def release(self, batch: Batch) -> None:

@@ -19,7 +19,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -47,8 +47,8 @@ _ASK_S_MAX = 10.0
 
 
 class Feed:
-    """One started partition: its topics, how many chunks it was given, and when each topic was
-    last asked for."""
+    """One started partition: its topics, how many chunks it was given or has missed, and when each
+    topic was last asked for."""
 
     def __init__(self, epoch: int, tps: Sequence[TopicPartition], ends: Mapping[str, int], asof: int) -> None:
         self.epoch = epoch
@@ -118,7 +118,11 @@ class Fetching:
             self._last_round = time.monotonic()
             records = self._drain(fetcher)
             self._pace_s = PACE_LOADED_S if sum(map(len, records.values())) >= LOADED_RECORDS else PACE_S
-            await self._ask_again(records)
+            try:
+                await self._ask_again(records)
+            except BaseException:  # most likely cancelled
+                self._miss({tp.partition for tp in records})
+                raise
         return self._chunks(records)
 
     def _drain(self, fetcher: Any) -> dict[TopicPartition, list[Any]]:
@@ -165,7 +169,16 @@ class Fetching:
             if len(lanes) == len(feed.tps):
                 chunks.append(Chunk(partition, feed.epoch, feed.number, lanes))
                 feed.number += 1
+            elif any(tp in records for tp in feed.tps):
+                self._miss([partition])
         return chunks
+
+    def _miss(self, partitions: Iterable[int]) -> None:
+        """Records were taken from the fetcher and are not handed over: a number is left out, so
+        that the partition's task reads them again."""
+        for partition in partitions:
+            if (feed := self._feeds.get(partition)) is not None:
+                feed.number += 1
 
     def _update(self, tp: TopicPartition, records: list[Any], feed: Feed) -> LaneUpdate | None:
         state = self._state(tp)

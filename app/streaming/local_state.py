@@ -142,12 +142,13 @@ class LocalUsers:
     def status(self) -> Mapping[str, Any]:
         partitions = [describe(task) for _, task in sorted(self._tasks.tasks.items())]
         commits = sorted(self._metrics.recent_commit_s)
+        lags = [p["lag"] for p in partitions]
         watermarks = [p["watermark"] for p in partitions if p["watermark"]]
         return {
             **self._identity,
             "partitions": partitions,
             "watermark": min(watermarks, default=None),
-            "lag": sum(p["lag"] for p in partitions),
+            "lag": None if self._tasks.dealing or None in lags else sum(lags),
             "events_per_second": self.events_rate.per_second(),
             "changes_per_second": self.changes_rate.per_second(),
             "commit_ms_p50": _quantile_ms(commits, 0.5),

@@ -365,6 +365,6 @@ def describe(task: PartitionTask) -> dict[str, Any]:
         "partition": task.partition,
         "state": task.state,
         "watermark": core.watermark or None if core else None,
-        "lag": core.lag if core else 0,
+        "lag": core.lag if core else None,
         "users": core.store.meta.users if core else None,
     }

@@ -12,7 +12,8 @@ _SAMPLE_S = 1.0
 
 class Rate:
     """`count` is read when somebody asks, at most once a second; before the second reading the rate
-    is that since the start."""
+    is that since the start. Whoever owns it must `sample` every few seconds, asked or not: else the
+    oldest reading is as old as the last question."""
 
     def __init__(self, count: Callable[[], int], clock: Callable[[], float] = time.monotonic) -> None:
         self._count = count

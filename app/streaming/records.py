@@ -60,7 +60,8 @@ class Batch(msgspec.Struct):
 
     `states`: (user, raw or None) for the changelog; `writes`: rows of the store, those of `states`
     and users that were only re-armed. `offsets`: by topic, where the inputs are consumed up to
-    (exclusive). `weight` is the work in it: events and fired timers.
+    (exclusive). `events` are the records taken, refused ones among them, and the timers fired;
+    `weight` is all work in it, users brought under new definitions or forgotten included.
     """
 
     number: int
@@ -72,4 +73,5 @@ class Batch(msgspec.Struct):
     watermark: int
     plan: str
     weight: int
+    events: int
     users: list[str]

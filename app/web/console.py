@@ -158,10 +158,11 @@ def _shown_change(entry: FeedEntry) -> dict[str, Any]:
 
 
 def _numbers(workers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Sums and worst cases over the workers."""
+    """Sums and worst cases over the workers; what waits is None while one does not know it."""
+    lags = [worker.get("lag") for worker in workers]
     commits = [worker["commit_ms_p99"] for worker in workers if worker.get("commit_ms_p99") is not None]
     return {
         "events_per_second": sum([worker.get("events_per_second") or 0 for worker in workers]),
-        "lag": sum([worker.get("lag") or 0 for worker in workers]),
+        "lag": None if None in lags else sum(lags),
         "commit_ms_p99": max(commits, default=None),
     }

@@ -36,28 +36,28 @@ class MemberPosition(NamedTuple):
 
 
 class PartitionStatus(TypedDict):
-    """One partition this worker has: `lag` is records not yet read over all its input topics,
-    `watermark` null before the first event.
+    """One partition this worker has: `lag` is records not yet read over all its input topics, null
+    while the partition is not at work, `watermark` null before the first event.
     """
 
     partition: int
     state: str
     watermark: int | None
-    lag: int
+    lag: int | None
     users: NotRequired[int | None]
 
 
 class WorkerStatus(TypedDict):
     """This worker now.
 
-    A partition's `state`: `recovering` · `running` · `stalled`. Rates and quantiles: of the last
-    minute, or null.
+    A partition's `state`: `recovering` · `running` · `stalled`. `lag`: null while that of a
+    partition is, or the group assigns partitions. Rates and quantiles: of the last minute, or null.
     """
 
     worker: str
     partitions: list[PartitionStatus]
     watermark: int | None
-    lag: int
+    lag: int | None
     events_per_second: float
     changes_per_second: float
     commit_ms_p50: float | None

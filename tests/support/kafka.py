@@ -1,10 +1,11 @@
 """Fixtures and helpers for tests that talk to a broker.
 
-`kafka`         the address of a real Apache Kafka, one for the whole session `kafka_server`  the
-same broker as an object; `own_kafka` a fresh one for a test that stops or kills it `embedded`
-the address of a fresh embedded broker
+    kafka          the address of a real Apache Kafka, one for the whole session
+    kafka_server   the same broker as an object
+    own_kafka      a fresh one for a test that stops or kills it
+    embedded       the address of a fresh embedded broker
 
-CommitMarker tests that use one of the first three `kafka`: they then run one after another in
+Mark tests that use one of the first three `kafka`: they then run one after another in
 one xdist worker, and Kafka's jars are there before the first test begins: on a fresh machine
 Maven fetches them once, before anybody's time is taken.
 """

@@ -1,9 +1,9 @@
 """The shop logs that tests run on.
 
-`simulated_log`   four months of a simulated shop, the same bytes on every machine, as its events
-reach a log: some sent twice, many late, so not sorted by time `shop_log`        a test that
-takes this one runs on `simulated_log`, always, and once more on a real log where ../shared/data
-has it (that run is marked `shared_data`)
+simulated_log   four months of a simulated shop, the same bytes on every machine, as its events
+                reach a log: some sent twice, many late, so not sorted by time
+shop_log        a test that takes this one runs on `simulated_log`, always, and once more on a
+                real log where ../shared/data has it (that run is marked `shared_data`)
 """
 
 from __future__ import annotations

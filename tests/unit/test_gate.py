@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,12 @@ def test_what_the_tests_need_must_be_there_in_ci_and_what_only_adds_runs_need_no
             absent.shared_data("shop.jsonl.gz")
     (tmp_path / "shop.jsonl.gz").touch()
     assert absent.shared_data("shop.jsonl.gz") == tmp_path / "shop.jsonl.gz"
+
+
+def test_nothing_is_skipped_but_for_what_is_not_there() -> None:
+    skipping = re.compile(r"pytest\.skip\(|mark\.skip|importorskip|unittest\.skip")
+    found = {path.name for path in (ROOT / "tests").rglob("*.py") if skipping.search(path.read_text(encoding="utf-8"))}
+    assert found - {Path(__file__).name} == {"absent.py"}
 
 
 def test_the_simulated_log_is_the_same_everywhere(simulated_log: Path, tmp_path: Path) -> None:

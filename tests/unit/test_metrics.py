@@ -33,8 +33,9 @@ from app.streaming.tasks import PartitionTasks
 from app.streaming.watermark import Clock
 from app.web.application import build_app
 from tables.kv import MemoryKv
+from tables.meta import Meta
 from tables.store import PartitionStore
-from tests.support.fake_engine import FakeEngine
+from tests.support.fake_engine import FakeEngine, FakePlan
 from tests.support.metrics import Samples, declared, scraped, total
 from tests.web.conftest import served
 from tests.web.fakes import FakeCluster, FakeState, change, deps
@@ -299,6 +300,23 @@ async def test_a_commit_is_counted_by_what_was_in_it(tmp_path: Path) -> None:
     assert found["hyperseg_commit_seconds"]["hyperseg_commit_seconds_count", partition] == 1
     assert found["hyperseg_store_seconds"]["hyperseg_store_seconds_count", ()] == 1
     assert (world.metrics.events_total, world.metrics.changes_total, len(world.metrics.recent_commit_s)) == (3, 1, 1)
+
+
+def test_users_under_new_definitions_or_forgotten_are_work_but_no_events() -> None:
+    core = a_core(Clock(wall=False))
+    fetched(core, [*map(a_click, range(3)), b"{no json"])
+    while core.step(NOW):
+        pass
+    batch = core.seal()
+    assert (batch.events, batch.weight) == (4, 4)
+    core.store.apply(batch.writes, Meta(reached=1))
+    core.release(batch)
+    core.switch(FakeEngine(FakePlan("fake-2")))
+    while core.step(NOW):
+        pass
+    core.forget("u")
+    batch = core.seal()
+    assert (batch.events, batch.weight) == (0, 2)
 
 
 async def test_definitions_are_counted_by_what_became_of_them(tmp_path: Path) -> None:

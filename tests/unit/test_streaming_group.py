@@ -17,9 +17,12 @@ from app.engine.engine import Engine
 from app.observability.metrics import StreamMetrics
 from app.rules.definitions import load_text
 from app.rules.plan import compile_plan
+from app.streaming import tasks as module
 from app.streaming.local_state import LocalUsers
+from app.streaming.partition import PartitionTask
 from app.streaming.tasks import PartitionTasks
 from app.streaming.transport import KafkaInput
+from tables.meta import Meta
 
 
 class Asking(KafkaInput):
@@ -101,14 +104,41 @@ async def test_a_worker_that_has_not_joined_is_no_member_and_asks_nobody() -> No
     assert not await broker.asked()
 
 
-async def test_a_worker_is_not_ready_while_the_group_assigns_partitions() -> None:
+class Stopped(PartitionTask):
+    """A partition's task that does nothing."""
+
+    def begin(self) -> None: ...
+
+
+def a_worker(monkeypatch: pytest.MonkeyPatch) -> tuple[PartitionTasks, LocalUsers]:
+    """A worker whose partitions do nothing by themselves."""
+    monkeypatch.setattr(module, "PartitionTask", Stopped)
     options = EngineOptions()
     engine = Engine(
         compile_plan(load_text('segments:\n  - {name: a, when: "any(click, last 1d)"}\n', options), options), options
     )
     metrics = StreamMetrics(CollectorRegistry())
     tasks = PartitionTasks(SimpleNamespace(engine=engine), metrics)  # type: ignore[arg-type]
-    state = LocalUsers(tasks, engine, 4, lambda: 0, True, metrics, {}, list)
+    return tasks, LocalUsers(tasks, engine, 4, lambda: 0, True, metrics, {}, list)
+
+
+async def test_what_waits_is_unknown_while_a_partition_is_not_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks, state = a_worker(monkeypatch)
+    assert state.status()["lag"] is None  # the group has not said what is here
+    await tasks.assign([])
+    assert state.status()["lag"] == 0
+    await tasks.assign([1, 3])
+    for partition, lag in ((1, 7), (3, 5)):
+        tasks[partition].core = SimpleNamespace(lag=lag, watermark=9, store=SimpleNamespace(meta=Meta()))  # type: ignore[assignment]
+    assert [part["lag"] for part in state.status()["partitions"]] == [7, 5]
+    assert state.status()["lag"] == 12
+    tasks[3].core = None  # stalled, or recovering
+    assert [part["lag"] for part in state.status()["partitions"]] == [7, None]
+    assert state.status()["lag"] is None
+
+
+async def test_a_worker_is_not_ready_while_the_group_assigns_partitions(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks, state = a_worker(monkeypatch)
     assigning = ["the consumer group is assigning partitions"]
     assert state.unready() == assigning
     await tasks.assign([])

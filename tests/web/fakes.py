@@ -79,6 +79,7 @@ class FakeState:
         self.watermark = NOW
         self.counted = [0]
         self.partitions = 1
+        self.lag: int | None = 3
 
     def owns(self, user: str) -> bool:
         return user not in self.foreign
@@ -128,7 +129,7 @@ class FakeState:
 
     def status(self) -> Mapping[str, Any]:
         partitions = [
-            {"partition": 0, "state": "running", "watermark": self.watermark, "lag": 3, "users": len(self.users)}
+            {"partition": 0, "state": "running", "watermark": self.watermark, "lag": self.lag, "users": len(self.users)}
         ]
         refused = sum(problem.kind == "refused" for problem in self.problems_)
         rates = {"events_per_second": 812.5, "changes_per_second": 12.0, "commit_ms_p50": 9.1, "commit_ms_p99": 31.0}
@@ -136,7 +137,7 @@ class FakeState:
             "worker": "worker-1",
             "partitions": partitions,
             "watermark": self.watermark,
-            "lag": 3,
+            "lag": self.lag,
             "plan_digest": REF.digest,
         }
         return {**head, "definitions_refused": refused, **rates}

@@ -65,6 +65,24 @@ async def test_live_changes_appear_with_their_reasons(browser: webdriver.Chrome,
         assert driver.complaints() == []
 
 
+async def test_a_page_that_is_refused_its_stream_again_and_again_does_not_grow(
+    browser: webdriver.Chrome, worker: WebDeps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "STREAM_CLIENTS_MAX", 0)
+
+    def listeners() -> int:
+        page = browser.execute_cdp_cmd("Runtime.evaluate", {"expression": "window"})["result"]["objectId"]
+        found = browser.execute_cdp_cmd("DOMDebugger.getEventListeners", {"objectId": page})["listeners"]
+        return [listener["type"] for listener in found].count("pagehide")
+
+    asked = "performance.getEntriesByType('resource').filter(({name}) => name.includes('/api/changes')).length"
+    async with served(worker) as base:
+        driver = Driver(browser, base)
+        await driver.open("/")
+        await driver.until(asked, lambda count: count >= 3)
+        assert await asyncio.to_thread(listeners) == 1
+
+
 async def test_sizes_follow_without_a_reload_and_keep_the_focus(browser: webdriver.Chrome, worker: WebDeps) -> None:
     async with served(worker) as base:
         driver = Driver(browser, base)

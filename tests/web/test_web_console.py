@@ -145,6 +145,14 @@ def test_a_sparkline_draws_what_was_measured_and_nothing_else() -> None:
     assert gap["area"].count("Z") == 2
 
 
+async def test_what_waits_is_not_nought_while_it_is_not_known(worker: WebDeps, client: httpx.AsyncClient) -> None:
+    assert "<b>3</b><span>events waiting</span>" in (await client.get("/")).text
+    worker.state.lag = None  # type: ignore[attr-defined]
+    await asyncio.sleep(limits.CLUSTER_AGE_SECONDS + 0.05)
+    for path in ("/", "/workers"):
+        assert "<b>–</b><span>events waiting</span>" in (await client.get(path)).text
+
+
 async def test_a_segments_page(client: httpx.AsyncClient) -> None:
     shown = await page(client, "/segments/engaged")
     assert ("3 * count(cart, last 7d) + count(click, last 7d) >= 20" in shown.words, "/users/u1" in shown.links) == (
@@ -166,6 +174,14 @@ async def test_a_users_page(client: httpx.AsyncClient) -> None:
         "consent: marketing",
     ):
         assert words in " ".join(shown.words.split())
+
+
+async def test_a_users_memberships_of_one_segment_are_one_segment(worker: WebDeps, client: httpx.AsyncClient) -> None:
+    values = {member_key("interested_in", scalar_key(value)): NOW for value in ("yoga", "books")}
+    worker.state.users["u1"] = {"engaged": NOW, **values}  # type: ignore[attr-defined]
+    assert "In 2 segments, 3 memberships" in " ".join((await page(client, "/users/u1")).words.split())
+    del worker.state.users["u1"]["engaged"]  # type: ignore[attr-defined]
+    assert "In 1 segment, 2 memberships" in " ".join((await page(client, "/users/u1")).words.split())
 
 
 async def test_why_a_user_is_not_in_a_segment(client: httpx.AsyncClient) -> None:

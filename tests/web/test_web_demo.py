@@ -138,24 +138,23 @@ def test_stopping_while_it_starts_leaves_nothing_behind(running: subprocess.Pope
 PICTURE = Path(__file__).resolve().parents[2] / "docs" / "assets" / "console.png"
 LOOKED_AT_S = 320.0  # until the small charts, which hold five minutes, are full
 
+# Makes the picture of the documentation, and is a test only where that is asked for.
+if PICTURE_WANTED in os.environ:
 
-@pytest.mark.browser
-@pytest.mark.timeout(600)
-@pytest.mark.skipif(
-    PICTURE_WANTED not in os.environ, reason="makes the picture of the documentation: set HYPERSEG_SCREENSHOT=1"
-)
-async def test_the_picture_of_the_console(running: subprocess.Popen[str], browser: webdriver.Chrome) -> None:
-    base = await asyncio.to_thread(address, running)
-    await asyncio.to_thread(first_change, base, time.monotonic())
-    await asyncio.sleep(LOOKED_AT_S)
-    driver = Driver(browser, base)
-    await asyncio.to_thread(browser.execute_cdp_cmd, "Emulation.setEmulatedMedia", {"features": [LIGHT, STILL]})
-    await asyncio.to_thread(browser.execute_cdp_cmd, "Emulation.setScrollbarsHidden", {"hidden": True})
-    await driver.open("/", 1280, 800)
-    await driver.until("document.querySelector('#connection').dataset.state", lambda state: state == "on")
-    await driver.until("document.querySelectorAll('#feed li').length >= 12")
-    assert await driver.text("#notices") == ""
-    picture = await asyncio.to_thread(browser.get_screenshot_as_png)
-    PICTURE.parent.mkdir(exist_ok=True)
-    PICTURE.write_bytes(picture)
-    assert len(picture) < 300_000
+    @pytest.mark.browser
+    @pytest.mark.timeout(600)
+    async def test_the_picture_of_the_console(running: subprocess.Popen[str], browser: webdriver.Chrome) -> None:
+        base = await asyncio.to_thread(address, running)
+        await asyncio.to_thread(first_change, base, time.monotonic())
+        await asyncio.sleep(LOOKED_AT_S)
+        driver = Driver(browser, base)
+        await asyncio.to_thread(browser.execute_cdp_cmd, "Emulation.setEmulatedMedia", {"features": [LIGHT, STILL]})
+        await asyncio.to_thread(browser.execute_cdp_cmd, "Emulation.setScrollbarsHidden", {"hidden": True})
+        await driver.open("/", 1280, 800)
+        await driver.until("document.querySelector('#connection').dataset.state", lambda state: state == "on")
+        await driver.until("document.querySelectorAll('#feed li').length >= 12")
+        assert await driver.text("#notices") == ""
+        picture = await asyncio.to_thread(browser.get_screenshot_as_png)
+        PICTURE.parent.mkdir(exist_ok=True)
+        PICTURE.write_bytes(picture)
+        assert len(picture) < 300_000

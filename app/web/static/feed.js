@@ -13,6 +13,7 @@ let waiting = [];
 let paused = false;
 let skipped = 0;
 let last = "";
+let source = null;
 
 function make(tag, className, text) {
   const element = document.createElement(tag);
@@ -80,7 +81,7 @@ function address() {
 }
 
 function connect(heard) {
-  const source = new EventSource(address());
+  source = new EventSource(address());
   source.addEventListener("open", () => streaming(true));
   source.addEventListener("change", (event) => {
     last = event.lastEventId;
@@ -94,7 +95,6 @@ function connect(heard) {
     streaming(false);
     if (source.readyState === EventSource.CLOSED) setTimeout(() => connect(heard), AGAIN_MS);
   });
-  addEventListener("pagehide", () => source.close());
 }
 
 /** Show changes as they come; `heard(own)` is called for each, `own` when it belongs to what the page is about. */
@@ -110,5 +110,6 @@ export function startFeed(heard) {
     flush();
   });
   setInterval(flush, 200);
+  addEventListener("pagehide", () => source.close());
   connect(heard);
 }
