@@ -34,8 +34,9 @@ class Sizes:
     each person once.
 
     `missing` are the workers that gave no answer, of `workers` in all; `uncounted` the partitions
-    that nobody has counted, of `partitions`. The numbers are too small while there are any of
-    either.
+    that nobody has counted, of `partitions`: the numbers are too small while there are any of
+    either. `doubled` are partitions that moved while the workers were asked and that two of them
+    counted: the numbers are too large.
     """
 
     by_key: Mapping[str, int]
@@ -46,12 +47,13 @@ class Sizes:
     missing: Sequence[str]
     workers: int
     uncounted: Sequence[int]
+    doubled: Sequence[int]
     partitions: int
 
     @property
     def complete(self) -> bool:
-        """Whether everybody was counted."""
-        return not self.missing and not self.uncounted
+        """Whether everybody was counted, and once."""
+        return not (self.missing or self.uncounted or self.doubled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +164,11 @@ def sum_sizes(parts: Sequence[LocalSizes], missing: Sequence[str], workers: int)
     for key, count in by_key.items():
         memberships[name_of(key)] += count
     partitions = max([part.partitions_total for part in parts])
-    uncounted = sorted(set(range(partitions)).difference(*[part.partitions for part in parts]))
+    counted = Counter(itertools.chain.from_iterable([part.partitions for part in parts]))
+    uncounted = sorted(set(range(partitions)) - set(counted))
+    doubled = sorted([partition for partition, times in counted.items() if times > 1])
     in_segments, known = sum([part.in_segments for part in parts]), sum([part.known for part in parts])
-    return Sizes(by_key, memberships, people, in_segments, known, missing, workers, uncounted, partitions)
+    return Sizes(by_key, memberships, people, in_segments, known, missing, workers, uncounted, doubled, partitions)
 
 
 def _order(row: MemberRow) -> tuple[bytes, bytes]:

@@ -15,11 +15,12 @@ from app.domain.members import Value
 from app.domain.views import DefinitionProblem, LocalSizes
 from app.web.ports import WorkerStatus
 
-Complete = Annotated[bool, Meta(description="Whether every partition was counted; if not, all numbers are too small.")]
+Complete = Annotated[bool, Meta(description="Whether every partition was counted, and once.")]
 Missing = Annotated[list[str], Meta(description="The workers that gave no answer.")]
 Uncounted = Annotated[
-    list[int], Meta(description="The partitions that nobody counted, being between two workers or recovering.")
+    list[int], Meta(description="The partitions that nobody counted, being between two workers, recovering or stalled.")
 ]
+Doubled = Annotated[list[int], Meta(description="The partitions that two workers counted, one of them before it went.")]
 
 
 class SignalName(msgspec.Struct):
@@ -98,6 +99,7 @@ class SegmentDetail(Segment, kw_only=True):
     complete: Complete
     missing: Missing
     partitions_missing: Uncounted
+    partitions_doubled: Doubled
 
 
 class Totals(msgspec.Struct, kw_only=True):
@@ -119,6 +121,7 @@ class SegmentPage(msgspec.Struct, kw_only=True):
     complete: Complete
     missing: Missing
     partitions_missing: Uncounted
+    partitions_doubled: Doubled
 
 
 class SizesAnswer(LocalSizes, kw_only=True):
@@ -127,6 +130,7 @@ class SizesAnswer(LocalSizes, kw_only=True):
     complete: Complete
     missing: Missing
     partitions_missing: Uncounted
+    partitions_doubled: Doubled
 
 
 class Member(msgspec.Struct):

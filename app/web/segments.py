@@ -18,11 +18,12 @@ from app.web.problems import Problem
 
 
 class Completeness(TypedDict):
-    """The members that say whether everybody was counted."""
+    """The members that say whether everybody was counted, and once."""
 
     complete: bool
     missing: list[str]
     partitions_missing: list[int]
+    partitions_doubled: list[int]
 
 
 class Segments:
@@ -126,8 +127,13 @@ class Segments:
 
 
 def completeness(sizes: Sizes) -> Completeness:
-    """Whether everybody was counted."""
-    return {"complete": sizes.complete, "missing": list(sizes.missing), "partitions_missing": list(sizes.uncounted)}
+    """Whether everybody was counted, and once."""
+    return {
+        "complete": sizes.complete,
+        "missing": list(sizes.missing),
+        "partitions_missing": list(sizes.uncounted),
+        "partitions_doubled": list(sizes.doubled),
+    }
 
 
 def _largest(name: str, sizes: Sizes) -> list[ValueSize]:

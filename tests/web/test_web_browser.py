@@ -17,6 +17,7 @@ from app.domain.members import member_key
 from app.domain.views import DefinitionProblem, UserView
 from app.web import limits
 from app.web.deps import WebDeps
+from app.web.feed import ChangeFeed
 from tests.web.chromium import Driver
 from tests.web.conftest import served
 from tests.web.fakes import NOW, FakeCluster, FakeState, change, deps, signal
@@ -219,7 +220,9 @@ async def test_a_worker_that_goes_is_said_on_an_open_page_and_no_longer_when_it_
     size = "document.querySelector('[data-key=size] b')?.innerText ?? ''"
 
     def other() -> WebDeps:
-        return deps(FakeState({f"v{n}": {"engaged": NOW} for n in range(5)}))
+        state = FakeState({f"v{n}": {"engaged": NOW} for n in range(5)})
+        state.counted, state.partitions = [1], 2
+        return deps(state)
 
     async with served(worker) as base:
         driver = Driver(browser, base)
@@ -318,6 +321,23 @@ async def test_a_restarted_worker_is_found_again_and_nothing_is_missed(
         worker.feed.closed = False
         await driver.until("document.querySelectorAll('#feed li').length == 2")
         assert await driver.js("document.querySelector('#connection').dataset.state") == "on"
+
+
+async def test_a_list_with_a_hole_says_so(browser: webdriver.Chrome) -> None:
+    few = deps(feed=ChangeFeed(entries_max=2))
+    few.feed.begin({0: 0})
+    async with served(few) as base:
+        driver = Driver(browser, base)
+        await driver.open("/")
+        await driver.until("document.querySelector('#connection').dataset.state", lambda state: state == "on")
+        few.feed.close()
+        await driver.until("document.querySelector('#connection').dataset.state", lambda state: state == "wait")
+        for user in ("u1", "u2", "u3", "u4"):
+            happen(few, user, 1)
+        few.feed.closed = False
+        await driver.until("document.querySelectorAll('#feed li').length == 2")
+        note = "document.getElementById('feed-more').innerText"
+        await driver.until(note, lambda text: "no longer kept and not in this list" in text)
 
 
 async def test_pausing_holds_the_feed(browser: webdriver.Chrome, worker: WebDeps) -> None:

@@ -40,6 +40,8 @@ def two() -> Cluster:
         A: FakeState({"u1": {"engaged": 1, "active": 1}}),
         B: FakeState({"u2": {"engaged": 2}, "u/3": {"engaged": 3}}),
     }
+    for number, state in enumerate(states.values()):
+        state.counted, state.partitions = [number], 2
     return Cluster(states, {A: {"u2": B, "u/3": B, "ghost": B}, B: {"u1": A}})
 
 
@@ -142,6 +144,19 @@ async def test_a_partition_that_nobody_has_counted_is_said() -> None:
     assert (page["complete"], page["missing"], page["partitions_missing"]) == (False, [], [1])
     assert "Of 4 partitions 3 are counted" in shown
     assert (detail["measured_since"], detail["sizes"][-1]) == (None, None), "what is too small is not drawn"
+
+
+async def test_a_partition_that_two_workers_have_counted_is_said() -> None:
+    cluster = two()
+    for base, counted in ((A, [0, 1, 2]), (B, [1, 3])):
+        cluster.states[base].counted, cluster.states[base].partitions = counted, 4
+    async with cluster.client() as client:
+        page = (await client.get("/api/segments")).json()
+        shown = (await client.get("/segments/engaged")).text
+        detail = (await client.get("/api/segments/engaged")).json()
+    assert (page["complete"], page["partitions_missing"], page["partitions_doubled"]) == (False, [], [1])
+    assert "Partition 1 moved while the workers were asked and was counted twice" in shown
+    assert (detail["measured_since"], detail["sizes"][-1]) == (None, None), "what is too large is not drawn"
 
 
 async def test_a_worker_of_another_version_counts_as_missing() -> None:

@@ -12,6 +12,7 @@ const more = document.getElementById("feed-more");
 let waiting = [];
 let paused = false;
 let skipped = 0;
+let hole = false;
 let last = "";
 let source = null;
 
@@ -68,6 +69,7 @@ function note() {
   const parts = [];
   if (paused && waiting.length) parts.push(`${waiting.length}${waiting.length >= SHOWN_MAX ? " or more" : ""} new while paused`);
   if (skipped) parts.push(`${skipped.toLocaleString()} more were not shown: at most ${PER_SECOND} a second are`);
+  if (hole) parts.push("some in between are no longer kept and not in this list");
   more.textContent = parts.join(" · ");
   more.hidden = !parts.length;
 }
@@ -91,6 +93,7 @@ function connect(heard) {
     heard(Boolean(list.dataset.user || list.dataset.segment));
   });
   source.addEventListener("skipped", (event) => { last = event.lastEventId; skipped += JSON.parse(event.data).count; });
+  source.addEventListener("gap", (event) => { last = event.lastEventId || last; hole = true; });
   source.addEventListener("error", () => {
     streaming(false);
     if (source.readyState === EventSource.CLOSED) setTimeout(() => connect(heard), AGAIN_MS);
