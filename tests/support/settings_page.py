@@ -14,9 +14,9 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
 _HEAD = """# Settings
 
 From weakest to strongest: the default, `hyperseg.yaml` (or the file named by `--config` or
-`HYPERSEG_CONFIG`), the environment (`HYPERSEG_` and the name in capitals), flags (`--set name=value`
-takes any). An unknown name is an error with a suggestion.
-Durations are written `500ms`, `30s`, `5m`, `1h`, `7d`, `4w`, or as whole milliseconds.
+`HYPERSEG_CONFIG`), the environment (`HYPERSEG_` and the name in capitals), flags
+(`--set name=value` takes any). An unknown name is an error with a suggestion. Durations are written
+`500ms`, `30s`, `5m`, `1h`, `7d`, `4w`, or as whole milliseconds.
 
 | name | default | meaning |
 |---|---|---|

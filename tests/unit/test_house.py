@@ -16,6 +16,7 @@ from tests.support import settings_page
 ROOT = Path(__file__).resolve().parents[2]
 LINES_MAX = 600  # a parser may be long; past this no file owns one thing
 LINES_USUAL = 300  # what nine files of ten stay under
+PROSE_MAX = 100
 ENVIRONMENT = {"app/settings/settings.py"}
 THIS = Path(__file__).relative_to(ROOT).as_posix()
 
@@ -75,6 +76,17 @@ def test_every_package_stands_in_one_layer_and_every_layer_is_there() -> None:
     layers = next(contract["layers"] for contract in contracts if contract["id"] == "layers")
     placed = [name.strip() for layer in layers for name in re.split(r"[|:]", layer)]
     assert sorted(placed) == sorted({_room(name) for name in SOURCES if name != "app/__init__.py"})
+
+
+@pytest.mark.parametrize("name", [name for name in TRACKED if name.endswith(".md")])
+def test_prose_stands_at_a_hundred_columns(name: str) -> None:
+    """Code, tables, links and generated pages are as long as they are."""
+    code, long = False, []
+    for number, line in enumerate((ROOT / name).read_text(encoding="utf-8").splitlines(), 1):
+        code ^= line.lstrip().startswith("```")
+        if len(line) > PROSE_MAX and not code and not line.startswith(("|", "<")) and " " in line[:PROSE_MAX].strip():
+            long.append(number)
+    assert not long, f"{name}: lines {long}"
 
 
 def test_nothing_is_left_for_later() -> None:
