@@ -10,24 +10,26 @@ from app.engine.build import Machine
 from app.engine.routing import EachRoute, Feed, Route
 from app.engine.signals import KeyedSignal, PatternSignal, Signal
 from app.engine.units import Unit
+from app.rules.costs import Costs, SignalCost
 from app.rules.demand import Demand
-from app.rules.functions import row_of
 from app.rules.plan import Plan
 from app.rules.text import text
 
 
-def plan_lines(machine: Machine) -> Iterator[str]:
-    """The lines, in three parts: routes by stream, signals by their text, units in order."""
+def plan_lines(machine: Machine, costs: Costs) -> Iterator[str]:
+    """The lines, in three parts: routes by stream, signals by their text with what is kept of each
+    at most, units in order."""
     yield "routes: what an event of each stream feeds"
     for stream, route in machine.feeder.routes.items():
         yield f"  {stream}"
         yield from (f"    {line}" for line in _route(route))
     yield ""
     yield "signals: what is kept of each for a user"
-    names = _readers(machine.plan)
+    names, kept = _readers(machine.plan), {cost.text: cost for cost in costs.signals}
     for signal in sorted(machine.signals.values(), key=lambda signal: signal.text):
         yield f"  {signal.text}"
-        yield f"    {_kind(signal)}; {_kept(signal)}; read by {', '.join(names.get(signal.key, ())) or 'nobody'}"
+        parts = [_kind(signal), _kept(kept[signal.text]), *_wakes(signal.demand)]
+        yield f"    {'; '.join(parts)}; read by {', '.join(names.get(signal.key, ())) or 'nobody'}"
     yield ""
     yield "units: in the order of evaluation"
     width = len(str(len(machine.units)))
@@ -79,17 +81,12 @@ def _kind(signal: Signal) -> str:
     return "events, for each value" if isinstance(signal, KeyedSignal) else "events"
 
 
-def _kept(signal: Signal) -> str:
-    """What the readers together need, and between which values they have nothing new to hear."""
-    demand, compared = signal.demand, row_of(signal.node).compared
-    parts = []
-    if compared == "counts":
-        parts.append("all entries" if demand.keep is None else f"the latest {demand.keep}")
-    parts += _wakes(demand)
-    return ", ".join(parts) or "its value"
+def _kept(cost: SignalCost) -> str:
+    return f"at most {cost.entries:,} {'entry' if cost.entries == 1 else 'entries'}, {cost.bytes:,} bytes"
 
 
 def _wakes(demand: Demand) -> Iterator[str]:
+    """Between which values the readers have nothing new to hear."""
     if demand.wake_at is not None:
         yield f"evaluated at {', '.join(f'{value:g}' for value in demand.wake_at)}"
     if demand.age_ms is not None:
@@ -97,7 +94,12 @@ def _wakes(demand: Demand) -> Iterator[str]:
 
 
 def _name(unit: Unit) -> str:
-    return unit.name if unit.kind != "held" else f"of {unit.owner or 'any segment'} ({unit.name})"
+    return unit.name if unit.kind != "held" else f"of {unit.owner or 'any segment'}"
+
+
+def _referred(unit: Unit) -> str:
+    """A `held` has no name that anybody wrote: it is referred to by its number."""
+    return unit.name if unit.kind != "held" else f"unit {unit.index + 1}"
 
 
 def _flags(unit: Unit, machine: Machine) -> Iterable[str]:
@@ -109,7 +111,7 @@ def _flags(unit: Unit, machine: Machine) -> Iterable[str]:
     if unit.profile:
         yield "profile"
     if spec.units:
-        yield f"after {', '.join(sorted(spec.units))}"
+        yield f"after {', '.join(sorted([_referred(machine.by_name[name]) for name in spec.units]))}"
     if unit.each:
         yield "for each value"
     if unit.dwell_ms:
@@ -125,4 +127,4 @@ def _flags(unit: Unit, machine: Machine) -> Iterable[str]:
     if unit.false_when_unknown:
         yield "out until something is known of the value"
     if unit.dependents:
-        yield f"read by {', '.join(machine.units[index].name for index in unit.dependents)}"
+        yield f"read by {', '.join(_referred(machine.units[index]) for index in unit.dependents)}"

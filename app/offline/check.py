@@ -66,7 +66,7 @@ def check(folder: str, options: EngineOptions, sample: Iterable[str] = (), with_
         plan = compile_plan(definitions, options)
         report.costs = estimate(plan, options)
         if with_plan:
-            report.plan = list(plan_lines(Machine(plan, options)))
+            report.plan = list(plan_lines(Machine(plan, options), report.costs))
     except InputError as error:
         report.errors.append(error)
     return report
