@@ -190,6 +190,20 @@ def flooding(row: Function, i: int) -> Any:
     ]
 
 
+QUANTILES = [row for row in ROWS if row.family == "quantile"]
+
+
+@pytest.mark.parametrize("row", QUANTILES, ids=by_name)
+@given(data=st.data())
+def test_merged_neighbours_of_a_quantile_stay_in_order(row: Function, data: st.DataObject) -> None:
+    """Whole numbers that lie closer together than doubles do have no mean between them."""
+    aggregate = overall(row, 4)
+    values = data.draw(st.lists(st.integers(2**60, 2**60 + 1_000), min_size=1, max_size=20))
+    cell = fed(aggregate, [(BASE, value) for value in values])
+    assert cell.values == sorted(set(cell.values))
+    assert min(values) <= cell.values[0] <= cell.values[-1] <= max(values)
+
+
 # --- what wakes a reader ------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import accumulate
+from operator import sub
 from typing import Any
 
 import msgspec
@@ -61,9 +62,12 @@ class Quantile(Overall[QuantileCell]):
     @staticmethod
     def _merge(cell: QuantileCell) -> None:
         values, counts = cell.values, cell.counts
-        at = min(range(len(values) - 1), key=lambda i: values[i + 1] - values[i])
+        gaps = list(map(sub, values[1:], values))
+        at = gaps.index(min(gaps))
         low, high, n, m = values[at], values[at + 1], counts[at], counts[at + 1]
-        values[at : at + 2] = [float((Fraction(low) * n + Fraction(high) * m) / (n + m))]
+        mean = float((Fraction(low) * n + Fraction(high) * m) / (n + m))
+        # Whole numbers may lie closer than doubles do, and order is what a quantile is about.
+        values[at : at + 2] = [min(max(mean, low), high)]
         counts[at : at + 2] = [n + m]
         cell.merged = True
 
