@@ -193,6 +193,17 @@ def flooding(row: Function, i: int) -> Any:
 QUANTILES = [row for row in ROWS if row.family == "quantile"]
 
 
+@pytest.mark.parametrize("form", [overall, sliding])
+@pytest.mark.parametrize("row", QUANTILES, ids=by_name)
+def test_merged_entries_of_a_quantile_count_as_many_as_they_were(row: Function, form: Any) -> None:
+    """However many came, each weighs the same: an old many is not outvoted by a new few."""
+    aggregate, now = form(row, 16), BASE + 10
+    cell = fed(aggregate, [(now, i % 7) for i in range(900)] + [(now, 1_000 + i) for i in range(60)])
+    found = aggregate.read(stored(aggregate, cell), now)
+    assert (found[0] if form is sliding else found) < 7
+    assert aggregate.approximate(cell)
+
+
 @pytest.mark.parametrize("row", QUANTILES, ids=by_name)
 @given(data=st.data())
 def test_merged_neighbours_of_a_quantile_stay_in_order(row: Function, data: st.DataObject) -> None:

@@ -49,6 +49,7 @@ MUTATIONS = (
     Mutation("median: between two values it is the lower one", QUANTILE, "return low if low == high else float(Fraction(low) + (Fraction(high) - Fraction(low)) * rest)", "return low"),
     Mutation("median: what leaves the window stays", QUANTILE, "gone = left(cell.times, now - self._w)", "gone = left(cell.times, now - self._w - 1)"),
     Mutation("quantile: the values are taken in the order they came", QUANTILE, "_of_sorted(sorted(cell.values), self._share)", "_of_sorted(cell.values, self._share)"),
+    Mutation("quantile: of merged entries only the newest counts", QUANTILE, "cell.weights = evened(cell.times, cell.values, weights, max(1, self._bound * 3 // 4))", "evened(cell.times, cell.values, weights, max(1, self._bound * 3 // 4))"),
     Mutation("quantile: merged neighbours leave their order", QUANTILE, "[min(max(mean, low), high)]", "[mean]"),
     Mutation("quantile: equal values are one entry", QUANTILE, "counts[at] += 1", "counts[at] += 0"),
     Mutation("top: ties go to the first seen", MODE, "key=lambda key: (times[key], number[key])", "key=lambda key: (times[key], -number[key])"),
