@@ -5,14 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from app.domain.options import EngineOptions
 from app.domain.time import duration_text
 from app.engine.build import Machine
 from app.engine.routing import EachRoute, Feed, Route
 from app.engine.signals import KeyedSignal, PatternSignal, Signal
 from app.engine.units import Unit
+from app.rules.costs import entries_kept
 from app.rules.demand import Demand
-from app.rules.functions import row_of
-from app.rules.plan import Plan
+from app.rules.plan import Plan, SignalSpec
 from app.rules.text import text
 
 
@@ -24,10 +25,11 @@ def plan_lines(machine: Machine) -> Iterator[str]:
         yield from (f"    {line}" for line in _route(route))
     yield ""
     yield "signals: what is kept of each for a user"
-    names = _readers(machine.plan)
+    names, specs = _readers(machine.plan), {spec.key: spec for spec in machine.plan.signals}
     for signal in sorted(machine.signals.values(), key=lambda signal: signal.text):
         yield f"  {signal.text}"
-        yield f"    {_kind(signal)}; {_kept(signal)}; read by {', '.join(names.get(signal.key, ())) or 'nobody'}"
+        kept = _kept(signal, specs[signal.key], machine.options)
+        yield f"    {_kind(signal)}; {kept}; read by {', '.join(names.get(signal.key, ())) or 'nobody'}"
     yield ""
     yield "units: in the order of evaluation"
     width = len(str(len(machine.units)))
@@ -79,14 +81,11 @@ def _kind(signal: Signal) -> str:
     return "events, for each value" if isinstance(signal, KeyedSignal) else "events"
 
 
-def _kept(signal: Signal) -> str:
-    """What the readers together need, and between which values they have nothing new to hear."""
-    demand, compared = signal.demand, row_of(signal.node).compared
-    parts = []
-    if compared == "counts":
-        parts.append("all entries" if demand.keep is None else f"the latest {demand.keep}")
-    parts += _wakes(demand)
-    return ", ".join(parts) or "its value"
+def _kept(signal: Signal, spec: SignalSpec, options: EngineOptions) -> str:
+    """What is kept for one value at most, and between which values the readers have nothing new to
+    hear."""
+    entries = entries_kept(spec, options)
+    return ", ".join(["its value" if entries == 1 else f"at most {entries:,} entries", *_wakes(signal.demand)])
 
 
 def _wakes(demand: Demand) -> Iterator[str]:

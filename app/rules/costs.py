@@ -132,8 +132,7 @@ def membership_bytes(segment: Segment) -> int:
 
 def _signal_cost(spec: SignalSpec, options: EngineOptions, values: int, segments: tuple[str, ...]) -> SignalCost:
     node, row = spec.node, row_of(spec.node)
-    kept = row.sliding if row.sliding is not None and node.window.kind == "last" else row.overall
-    entries = _entries(spec, kept, options)
+    kept, entries = _kept(spec), entries_kept(spec, options)
     cell = HEAD + 2 * WORD + row.cell_bytes + entries * kept.bytes
     if not isinstance(node.selector, ast.Events):
         cell += _pattern_bytes(node.selector, _context_bytes(node))
@@ -142,8 +141,16 @@ def _signal_cost(spec: SignalSpec, options: EngineOptions, values: int, segments
     return SignalCost(spec.text, entries, WORD + cell, segments)
 
 
-def _entries(spec: SignalSpec, kept: Kept, options: EngineOptions) -> int:
-    match kept.entries:
+def _kept(spec: SignalSpec) -> Kept:
+    row = row_of(spec.node)
+    return row.sliding if row.sliding is not None and spec.node.window.kind == "last" else row.overall
+
+
+def entries_kept(spec: SignalSpec, options: EngineOptions) -> int:
+    """How many entries a user's state keeps of a signal at most, for one value; 1 where that is
+    only what they come to."""
+    kept = _kept(spec).entries
+    match kept:
         case "one":
             return 1
         case "half_lives":
@@ -153,7 +160,7 @@ def _entries(spec: SignalSpec, kept: Kept, options: EngineOptions) -> int:
         case "needed":
             return min(spec.demand.keep or options.max_points, options.max_points, _apart(spec, options))
         case _:
-            assert_never(kept.entries)
+            assert_never(kept)
 
 
 def _apart(spec: SignalSpec, options: EngineOptions) -> int:

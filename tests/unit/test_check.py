@@ -11,7 +11,9 @@ import pytest
 from app import cli
 from app.domain.events import Event
 from app.domain.options import EngineOptions
+from app.engine.build import Machine
 from app.engine.engine import Engine
+from app.engine.plan_lines import plan_lines
 from app.rules.costs import TIMERS, Costs, estimate
 from app.rules.definitions import load_text
 from app.rules.plan import compile_plan
@@ -338,11 +340,11 @@ signals: what is kept of each for a user
   any(click, last 7d)
     events; its value; read by lately
   count(click[category == each], today)
-    events, for each value; the latest 2, evaluated at 2; read by likes
+    events, for each value; its value, evaluated at 2; read by likes
   count(click[kind == "a" and price > 3], last 7d)
-    events; the latest 3, evaluated at 3; read by keen
+    events; at most 3 entries, evaluated at 3; read by keen
   since(click)
-    events; evaluated past 30d; read by keen
+    events; its value, evaluated past 30d; read by keen
 """
 
 
@@ -361,3 +363,26 @@ def test_the_plan_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         f'held of any segment ({name}): segment("lately"); after mood; read by keen',
         f"segment keen: 2 signals; after {name}; min_dwell 1h; leaves by exit_when",
     ]
+
+
+@pytest.mark.parametrize(
+    ("when", "kept"),
+    [
+        ("count(click) >= 3", "its value"),
+        ("count(click, last 7d) >= 3", "at most 3 entries"),
+        ("2 * count(click, last 7d) >= 3", "at most 1,024 entries"),
+        ("sum(click.price, last 7d) > 3", "at most 1,024 entries"),
+        ("sum(click.price, today) > 3", "its value"),
+        ("median(click.price, last 7d) > 3", "at most 1,024 entries"),
+        ("median(click.price) > 3", "at most 1,024 entries"),
+        ('top(click.page) == "a"', "at most 1,024 entries"),
+        ("distinct(click.page) >= 2", "at most 2 entries"),
+        ("decay(click, 3d) > 1", "at most 1,101 entries"),
+        ("since(click) > 3d", "its value"),
+    ],
+)
+def test_the_plan_says_how_much_is_kept(when: str, kept: str) -> None:
+    options = EngineOptions()
+    plan = compile_plan(load_text(f"segments: [{{name: s, when: {json.dumps(when)}}}]", options), options)
+    line = next(line for line in plan_lines(Machine(plan, options)) if line.startswith("    events; "))
+    assert line.split("; ")[1].partition(", evaluated")[0] == kept
