@@ -163,6 +163,19 @@ def test_an_entry_leaves_at_the_exact_edge_and_ties_leave_together(row: Function
     assert aggregate.read(cell, BASE + WINDOW_MS) == (row.empty, NEVER)
 
 
+@pytest.mark.parametrize("form", [overall, sliding])
+@pytest.mark.parametrize("row", [row for row in ROWS if row.takes == "number"], ids=by_name)
+@given(values=st.lists(st.sampled_from([1.7e308, -1.7e308, 5e-324, 2**63 - 1, -(2**63), 0.5]), min_size=1, max_size=8))
+def test_no_numbers_make_one_beyond_a_double(row: Function, form: Any, values: list[float]) -> None:
+    if form is sliding and not row.windowed:
+        return
+    aggregate = form(row, 4)
+    cell = fed(aggregate, [(BASE, value) for value in values])
+    found = aggregate.read(stored(aggregate, cell), BASE + 1)
+    value = found[0] if form is sliding else found
+    assert value is None or math.isfinite(value)
+
+
 # --- bounds -------------------------------------------------------------------------------------
 
 
