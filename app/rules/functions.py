@@ -193,12 +193,13 @@ ROWS = (
         "largest {field} of {many}", lambda entries, now, _: max((v for _, v in entries), default=None),
     ),
     Function(
-        "median", "quantile", "needed", Type.NUMBER, None, "number", Kept("points", 2 * WORD), Kept("points", 2 * WORD),
+        "median", "quantile", "needed", Type.NUMBER, None, "number",
+        Kept("points", 2 * WORD), Kept("points", 2 * WORD + 3),
         "median {field} of {many}", lambda entries, now, _: _quantile(entries, now, 0.5),
     ),
     Function(
         "quantile", "quantile", "needed", Type.NUMBER, None, "number",
-        Kept("points", 2 * WORD), Kept("points", 2 * WORD),
+        Kept("points", 2 * WORD), Kept("points", 2 * WORD + 3),
         "{field} at the {parameter} quantile of {many}", _quantile, parameter=Parameter("share", "number", "0.9", 0, 1),
     ),
     Function(

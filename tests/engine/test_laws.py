@@ -163,6 +163,19 @@ def test_an_entry_leaves_at_the_exact_edge_and_ties_leave_together(row: Function
     assert aggregate.read(cell, BASE + WINDOW_MS) == (row.empty, NEVER)
 
 
+@pytest.mark.parametrize("form", [overall, sliding])
+@pytest.mark.parametrize("row", [row for row in ROWS if row.takes == "number"], ids=by_name)
+@given(values=st.lists(st.sampled_from([1.7e308, -1.7e308, 5e-324, 2**63 - 1, -(2**63), 0.5]), min_size=1, max_size=8))
+def test_no_numbers_make_one_beyond_a_double(row: Function, form: Any, values: list[float]) -> None:
+    if form is sliding and not row.windowed:
+        return
+    aggregate = form(row, 4)
+    cell = fed(aggregate, [(BASE, value) for value in values])
+    found = aggregate.read(stored(aggregate, cell), BASE + 1)
+    value = found[0] if form is sliding else found
+    assert value is None or math.isfinite(value)
+
+
 # --- bounds -------------------------------------------------------------------------------------
 
 
@@ -188,6 +201,31 @@ def flooding(row: Function, i: int) -> Any:
     return {"one": 1, "number": -i if row.name == "max" else i, "day": BASE + i * DAY_MS, "session": BASE + i}[
         row.takes
     ]
+
+
+QUANTILES = [row for row in ROWS if row.family == "quantile"]
+
+
+@pytest.mark.parametrize("form", [overall, sliding])
+@pytest.mark.parametrize("row", QUANTILES, ids=by_name)
+def test_merged_entries_of_a_quantile_count_as_many_as_they_were(row: Function, form: Any) -> None:
+    """However many came, each weighs the same: an old many is not outvoted by a new few."""
+    aggregate, now = form(row, 16), BASE + 10
+    cell = fed(aggregate, [(now, i % 7) for i in range(900)] + [(now, 1_000 + i) for i in range(60)])
+    found = aggregate.read(stored(aggregate, cell), now)
+    assert (found[0] if form is sliding else found) < 7
+    assert aggregate.approximate(cell)
+
+
+@pytest.mark.parametrize("row", QUANTILES, ids=by_name)
+@given(data=st.data())
+def test_merged_neighbours_of_a_quantile_stay_in_order(row: Function, data: st.DataObject) -> None:
+    """Whole numbers that lie closer together than doubles do have no mean between them."""
+    aggregate = overall(row, 4)
+    values = data.draw(st.lists(st.integers(2**60, 2**60 + 1_000), min_size=1, max_size=20))
+    cell = fed(aggregate, [(BASE, value) for value in values])
+    assert cell.values == sorted(set(cell.values))
+    assert min(values) <= cell.values[0] <= cell.values[-1] <= max(values)
 
 
 # --- what wakes a reader ------------------------------------------------------------------------

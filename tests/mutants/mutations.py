@@ -49,6 +49,8 @@ MUTATIONS = (
     Mutation("median: between two values it is the lower one", QUANTILE, "return low if low == high else float(Fraction(low) + (Fraction(high) - Fraction(low)) * rest)", "return low"),
     Mutation("median: what leaves the window stays", QUANTILE, "gone = left(cell.times, now - self._w)", "gone = left(cell.times, now - self._w - 1)"),
     Mutation("quantile: the values are taken in the order they came", QUANTILE, "_of_sorted(sorted(cell.values), self._share)", "_of_sorted(cell.values, self._share)"),
+    Mutation("quantile: of merged entries only the newest counts", QUANTILE, "cell.weights = evened(cell.times, cell.values, weights, max(1, self._bound * 3 // 4))", "evened(cell.times, cell.values, weights, max(1, self._bound * 3 // 4))"),
+    Mutation("quantile: merged neighbours leave their order", QUANTILE, "[min(max(mean, low), high)]", "[mean]"),
     Mutation("quantile: equal values are one entry", QUANTILE, "counts[at] += 1", "counts[at] += 0"),
     Mutation("top: ties go to the first seen", MODE, "key=lambda key: (times[key], number[key])", "key=lambda key: (times[key], -number[key])"),
     Mutation("last: an equal value does not renew the window", FIRST_LAST, "changed = bool(cell.key != value) or cell.ts + self._w <= ts\n        cell.ts, cell.key = ts, value", "changed = bool(cell.key != value) or cell.ts + self._w <= ts\n        cell.ts, cell.key = ts if changed else cell.ts, value"),

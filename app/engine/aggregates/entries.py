@@ -1,10 +1,11 @@
-"""Entries of a sliding window as parallel lists, oldest first: what has left it, and the older half
-merged where there are too many."""
+"""Entries of a sliding window as parallel lists, oldest first: what has left it, and some merged
+where there are too many."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 
@@ -33,6 +34,33 @@ def newer_of_pairs(values: list[Any]) -> None:
     """Merge the older half in pairs, each at its newer one."""
     half = older_half(len(values))
     values[:half] = values[1:half:2]
+
+
+def evened(times: list[int], values: list[Any], weights: list[int], most: int) -> list[int]:
+    """Merge neighbours until at most `most` are left that stand for about equally many entries; the
+    weights after it. Of those merged the newest instant is kept, and the value in their middle."""
+    limit = max(2, 2 * sum(weights) // most)
+    while len(runs := _runs(weights, limit)) > most:
+        limit *= 2
+    values[:] = [values[_middle(weights, start, end)] for start, end in runs]
+    times[:] = [times[end - 1] for _, end in runs]
+    return [sum(weights[start:end]) for start, end in runs]
+
+
+def _runs(weights: list[int], limit: int) -> list[tuple[int, int]]:
+    """Neighbours that come to at most `limit` together, as (first, behind the last)."""
+    starts, held = [0], 0
+    for i, weight in enumerate(weights):
+        if held + weight > limit and i > starts[-1]:
+            starts.append(i)
+            held = 0
+        held += weight
+    return list(pairwise([*starts, len(weights)]))
+
+
+def _middle(weights: list[int], start: int, end: int) -> int:
+    upto = list(accumulate(weights[start:end]))
+    return start + bisect_right(upto, upto[-1] // 2)
 
 
 def every_second_but_the_first(values: list[Any]) -> None:

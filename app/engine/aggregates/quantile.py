@@ -9,16 +9,17 @@ rounded once.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import accumulate
+from operator import sub
 from typing import Any
 
 import msgspec
 
 from app.domain.limits import NEVER
 from app.engine.aggregates.contract import Asked, Overall, Sliding
-from app.engine.aggregates.entries import left, newer_of_pairs
+from app.engine.aggregates.entries import evened, left, spread
 
 Number = int | float
 _HALF = 0.5
@@ -61,34 +62,33 @@ class Quantile(Overall[QuantileCell]):
     @staticmethod
     def _merge(cell: QuantileCell) -> None:
         values, counts = cell.values, cell.counts
-        at = min(range(len(values) - 1), key=lambda i: values[i + 1] - values[i])
+        gaps = list(map(sub, values[1:], values))
+        at = gaps.index(min(gaps))
         low, high, n, m = values[at], values[at + 1], counts[at], counts[at + 1]
-        values[at : at + 2] = [float((Fraction(low) * n + Fraction(high) * m) / (n + m))]
+        mean = float((Fraction(low) * n + Fraction(high) * m) / (n + m))
+        # Whole numbers may lie closer than doubles do, and order is what a quantile is about.
+        values[at : at + 2] = [min(max(mean, low), high)]
         counts[at : at + 2] = [n + m]
         cell.merged = True
 
     def read(self, cell: QuantileCell, now: int) -> Number | None:
-        if not cell.values:
-            return None
-        upto = list(accumulate(cell.counts))
-        position, rest = _position(self._share, upto[-1])
-        low = cell.values[bisect_left(upto, position + 1)]
-        return low if not rest else _between(low, cell.values[bisect_left(upto, position + 2)], rest)
+        return _of_counted(cell.values, cell.counts, self._share) if cell.values else None
 
     def approximate(self, cell: QuantileCell) -> bool:
         return cell.merged
 
 
 class SlidingQuantileCell(msgspec.Struct, array_like=True, gc=False):
-    """Every entry, oldest first, and whether some were merged."""
+    """The entries' instants and values, oldest first, and how many each stands for (None: one)."""
 
     times: list[int]
     values: list[Number]
-    merged: bool = False
+    weights: list[int] | None = None
 
 
 class SlidingQuantile(Sliding[SlidingQuantileCell]):
-    """Of the entries inside the window."""
+    """Of the entries inside the window; past `bound` of them neighbours in time are kept as one
+    that counts for all."""
 
     cell = SlidingQuantileCell
 
@@ -104,10 +104,11 @@ class SlidingQuantile(Sliding[SlidingQuantileCell]):
         self._expire(cell, ts)
         cell.times.append(ts)
         cell.values.append(value)
+        if cell.weights is not None:
+            cell.weights.append(1)
         if len(cell.times) > self._bound:
-            newer_of_pairs(cell.times)
-            newer_of_pairs(cell.values)
-            cell.merged = True
+            weights = spread(cell.weights, cell.times)
+            cell.weights = evened(cell.times, cell.values, weights, max(1, self._bound * 3 // 4))
         return True
 
     def _expire(self, cell: SlidingQuantileCell, now: int) -> None:
@@ -115,21 +116,36 @@ class SlidingQuantile(Sliding[SlidingQuantileCell]):
             gone = left(cell.times, now - self._w)
             del cell.times[:gone]
             del cell.values[:gone]
-            cell.merged = cell.merged and bool(cell.times)
+            if cell.weights is not None:
+                del cell.weights[:gone]
+                if all(w == 1 for w in cell.weights):
+                    cell.weights = None
 
     def read(self, cell: SlidingQuantileCell, now: int) -> tuple[Number | None, int]:
         self._expire(cell, now)
         if not cell.times:
             return None, NEVER
-        return _of_sorted(sorted(cell.values), self._share), cell.times[0] + self._w
+        until = cell.times[0] + self._w
+        if cell.weights is None:
+            return _of_sorted(sorted(cell.values), self._share), until
+        ascending = sorted(zip(cell.values, cell.weights, strict=True))
+        return _of_counted([v for v, _ in ascending], [w for _, w in ascending], self._share), until
 
     def approximate(self, cell: SlidingQuantileCell) -> bool:
-        return cell.merged
+        return cell.weights is not None
 
 
 def _of_sorted(values: Sequence[Number], share: Fraction) -> Number:
     position, rest = _position(share, len(values))
     return values[position] if not rest else _between(values[position], values[position + 1], rest)
+
+
+def _of_counted(values: Sequence[Number], counts: Iterable[int], share: Fraction) -> Number:
+    """Of ascending values that stand for as many entries as `counts` says."""
+    upto = list(accumulate(counts))
+    position, rest = _position(share, upto[-1])
+    low = values[bisect_left(upto, position + 1)]
+    return low if not rest else _between(low, values[bisect_left(upto, position + 2)], rest)
 
 
 def _position(share: Fraction, n: int) -> tuple[int, Fraction]:

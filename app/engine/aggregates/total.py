@@ -7,6 +7,7 @@ every entry may change an answer.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from itertools import accumulate
 from typing import Any
@@ -20,6 +21,7 @@ from app.engine.aggregates.exact import added, interval_of, pack, rounded_mean, 
 
 Number = int | float
 _WHOLE = 2**53  # whole numbers below are doubles
+_LARGEST = sys.float_info.max
 _HUGE = 1e300  # two numbers below have a sum, beyond a double's range it is null
 
 
@@ -246,8 +248,11 @@ class SlidingTotal(LooksAhead[SlidingTotalCell]):
 
 
 def _plus(a: float, b: float) -> float:
+    """Their sum as stored state can hold it: beyond a double's range the last one in it."""
     total = a + b
-    return total if type(total) is float or -(2**63) <= total < 2**63 else float(total)
+    if type(total) is int and -(2**63) <= total < 2**63:
+        return total
+    return max(-_LARGEST, min(float(total), _LARGEST))
 
 
 def overall(asked: Asked) -> Total:
