@@ -53,11 +53,13 @@ class Machine:
         ]
 
     def watch(self, instant: Instant) -> None:
-        """Takes note of which held conditions hold at this step."""
+        """Takes note of which held conditions hold at this step; one around another is asked with
+        the other's answer of this step."""
         for node in self.held():
             holds = instant.holds(node.condition)
             started = self.held_since.get(id(node))
-            self.held_since[id(node)] = (instant.t if started is None else started) if holds else None
+            since = (instant.t if started is None else started) if holds else None
+            self.held_since[id(node)] = instant.held_since[id(node)] = since
 
     def step(self, instant: Instant) -> str | None:
         """Evaluates one step: `entered`, `exited` or None."""
